@@ -1,0 +1,288 @@
+import { randomBytes } from 'node:crypto'
+import { Agent, request } from 'undici'
+import { nextRetryMs } from './retries.ts'
+import type { ProviderId, Settings } from './world.ts'
+
+export type CallbackAttempt = {
+  at: string
+  ms: number
+  /** HTTP status answered; null when nothing was. */
+  status: number | null
+  /** Start of the body answered, or why there was none. */
+  answer: string
+}
+
+export type Callback = {
+  id: string
+  provider: ProviderId
+  account: string
+  message_ids: string[]
+  /** `sent`, `email.delivered`, `inbound` … */
+  events: string[]
+  url: string
+  state: 'pending' | 'delivered' | 'failed'
+  attempts: CallbackAttempt[]
+  next_at: string | null
+  /** Signed with a wrong secret on purpose. */
+  forged: boolean
+  /** What the provider would note in its own log about the answer. */
+  warning: string | null
+  /** As last sent. */
+  headers: Record<string, string>
+  body: string
+}
+
+export type CallbackInput = {
+  provider: ProviderId
+  account: string
+  messageIds: string[]
+  events: string[]
+  url: string
+  /** Called for every attempt: signatures with a timestamp are made anew. */
+  build: (at: Date) => { url?: string; headers: Record<string, string>; body: string | Buffer }
+  /** What the provider accepts as received. */
+  accepts: (status: number) => boolean
+  forged?: boolean
+  warn?: (status: number, contentType: string, answer: string) => string | null
+  onAnswer?: (answer: string) => void
+}
+
+type Job = { callback: Callback; input: CallbackInput; firstAt: number; onAttempt: Array<() => void> }
+
+export type Callbacks = {
+  log: Map<string, Callback>
+  byMessage: Map<string, string[]>
+  jobs: Map<string, Job>
+  ready: Job[]
+  inFlight: number
+  agent: Agent
+}
+
+/** What callbacks need of the world around them. */
+type Surroundings = {
+  callbacks: Callbacks
+  settings: Settings
+  now(): Date
+  later(delayMs: number, run: () => void): void
+}
+
+const MAX_IN_FLIGHT = 48
+const KEPT_CALLBACKS = 100_000
+const ANSWER_CHARACTERS = 2_000
+
+export function createCallbacks(): Callbacks {
+  return {
+    log: new Map(),
+    byMessage: new Map(),
+    jobs: new Map(),
+    ready: [],
+    inFlight: 0,
+    agent: createAgent(),
+  }
+}
+
+function createAgent(): Agent {
+  return new Agent({
+    connections: MAX_IN_FLIGHT,
+    connect: { timeout: 5_000 },
+    headersTimeout: 15_000,
+    bodyTimeout: 15_000,
+  })
+}
+
+/** Queues a callback; it is tried at once and again as the provider would until it is accepted. */
+export function sendCallback(world: Surroundings, input: CallbackInput): Callback {
+  const callback: Callback = {
+    id: `cb_${randomBytes(9).toString('base64url')}`,
+    provider: input.provider,
+    account: input.account,
+    message_ids: input.messageIds,
+    events: input.events,
+    url: input.url,
+    state: 'pending',
+    attempts: [],
+    next_at: null,
+    forged: input.forged ?? false,
+    warning: null,
+    headers: {},
+    body: '',
+  }
+  remember(world.callbacks, callback)
+  const job = { callback, input, firstAt: Date.now(), onAttempt: [] }
+  world.callbacks.jobs.set(callback.id, job)
+  enqueue(world, job)
+  return callback
+}
+
+/** Sends a callback of the log once more, under the same ids, whatever became of it. */
+export function replayCallback(world: Surroundings, id: string): Callback | null {
+  const job = world.callbacks.jobs.get(id)
+  if (!job) return null
+  return sendCallback(world, job.input)
+}
+
+export const damages = ['signature', 'tampered', 'unsigned', 'stale'] as const
+export type Damage = { kind: (typeof damages)[number]; ageSeconds: number }
+
+/** What a callback of the log was made from. */
+export function findCallbackInput(callbacks: Callbacks, id: string): CallbackInput | null {
+  return callbacks.jobs.get(id)?.input ?? null
+}
+
+/** The same callback as an attacker would send it: once, damaged in one way. */
+export function damageCallback(input: CallbackInput, damage: Damage): CallbackInput {
+  return {
+    ...input,
+    forged: true,
+    build(at) {
+      const signedAt = damage.kind === 'stale' ? new Date(at.getTime() - damage.ageSeconds * 1_000) : at
+      const built = input.build(signedAt)
+      if (damage.kind === 'tampered') return { ...built, body: tamper(built.body) }
+      const isSignature = ([name]: [string, string]) => name.includes('signature')
+      const headers = Object.entries(built.headers)
+      if (damage.kind === 'unsigned')
+        return { ...built, headers: Object.fromEntries(headers.filter((entry) => !isSignature(entry))) }
+      if (damage.kind === 'stale') return built
+      const wrong = headers.map(([name, value]) => [
+        name,
+        name.endsWith('signature') || name.includes('signature-') ? flip(value) : value,
+      ])
+      return { ...built, headers: Object.fromEntries(wrong) as Record<string, string> }
+    },
+  }
+}
+
+/** Another character in the middle: still well-formed hex or base64, never right. */
+function flip(signature: string): string {
+  const middle = Math.floor(signature.length * 0.6)
+  return `${signature.slice(0, middle)}${signature[middle] === 'a' ? 'b' : 'a'}${signature.slice(middle + 1)}`
+}
+
+/** The last letter or digit of the body becomes another one. */
+function tamper(body: string | Buffer): string {
+  return body.toString().replace(/[a-z0-9](?=[^a-z0-9]*$)/i, (letter) => (letter === '1' ? '2' : '1'))
+}
+
+/** Resolves when the callback was accepted, answered otherwise, given up, or after `waitMs`. */
+export async function waitForAnswer(world: Surroundings, callback: Callback, waitMs: number): Promise<void> {
+  const job = world.callbacks.jobs.get(callback.id)
+  if (!job) return
+  const isAnswered = () =>
+    callback.state !== 'pending' || callback.attempts.some(({ status }) => status !== null)
+  if (isAnswered()) return
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, waitMs)
+    job.onAttempt.push(() => {
+      if (!isAnswered()) return
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}
+
+export function listCallbacksOf(callbacks: Callbacks, messageId: string): Callback[] {
+  return (callbacks.byMessage.get(messageId) ?? []).flatMap((id) => callbacks.log.get(id) ?? [])
+}
+
+/** Drops everything, also what waits for a retry; calls on the wire end unheard. */
+export function clearCallbacks(callbacks: Callbacks): void {
+  for (const job of callbacks.jobs.values()) for (const wake of job.onAttempt) wake()
+  callbacks.log.clear()
+  callbacks.byMessage.clear()
+  callbacks.jobs.clear()
+  callbacks.ready.length = 0
+}
+
+function remember(callbacks: Callbacks, callback: Callback): void {
+  callbacks.log.set(callback.id, callback)
+  for (const id of callback.message_ids) {
+    const ids = callbacks.byMessage.get(id)
+    if (ids) ids.push(callback.id)
+    else callbacks.byMessage.set(id, [callback.id])
+  }
+  if (callbacks.log.size <= KEPT_CALLBACKS) return
+  const oldest = callbacks.log.keys().next().value!
+  callbacks.log.delete(oldest)
+  callbacks.jobs.delete(oldest)
+}
+
+function enqueue(world: Surroundings, job: Job): void {
+  world.callbacks.ready.push(job)
+  startNext(world)
+}
+
+function startNext(world: Surroundings): void {
+  const { callbacks } = world
+  while (callbacks.inFlight < MAX_IN_FLIGHT) {
+    const job = callbacks.ready.shift()
+    if (!job) return
+    callbacks.inFlight += 1
+    void attempt(world, job).finally(() => {
+      callbacks.inFlight -= 1
+      startNext(world)
+    })
+  }
+}
+
+async function attempt(world: Surroundings, job: Job): Promise<void> {
+  const { callback, input } = job
+  const startedAt = Date.now()
+  const built = input.build(world.now())
+  callback.next_at = null
+  callback.headers = built.headers
+  callback.body = built.body.toString()
+  callback.url = built.url ?? callback.url
+  const made: CallbackAttempt = { at: world.now().toISOString(), ms: 0, status: null, answer: '' }
+  let failure = ''
+  try {
+    const answer = await request(callback.url.split('#', 1)[0]!, {
+      method: 'POST',
+      headers: built.headers,
+      body: built.body,
+      dispatcher: world.callbacks.agent,
+    })
+    made.answer = (await answer.body.text()).slice(0, ANSWER_CHARACTERS)
+    made.status = answer.statusCode
+    callback.warning =
+      input.warn?.(made.status, String(answer.headers['content-type'] ?? ''), made.answer) ?? null
+  } catch (error) {
+    failure = describeFailure(error)
+    made.answer = failure
+  }
+  if (!world.callbacks.log.has(callback.id)) return
+  made.ms = Date.now() - startedAt
+  callback.attempts.push(made)
+  settle(world, job, made, failure)
+  for (const wake of job.onAttempt) wake()
+}
+
+function settle(world: Surroundings, job: Job, made: CallbackAttempt, failure: string): void {
+  const { callback, input } = job
+  if (made.status !== null && input.accepts(made.status)) {
+    callback.state = 'delivered'
+    input.onAnswer?.(made.answer)
+    return
+  }
+  const delayMs = input.forged
+    ? null
+    : nextRetryMs(input.provider, {
+        url: callback.url,
+        attempts: callback.attempts.length,
+        ageMs: Date.now() - job.firstAt,
+        status: made.status,
+        failure,
+        settings: world.settings,
+      })
+  if (delayMs === null) {
+    callback.state = 'failed'
+    return
+  }
+  callback.next_at = new Date(world.now().getTime() + delayMs).toISOString()
+  world.later(delayMs, () => enqueue(world, job))
+}
+
+function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const code = (error as Error & { code?: unknown }).code
+  return typeof code === 'string' ? code : error.message
+}

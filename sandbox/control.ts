@@ -1,0 +1,262 @@
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import {
+  clearCallbacks,
+  damageCallback,
+  damages,
+  findCallbackInput,
+  listCallbacksOf,
+  replayCallback,
+  sendCallback,
+  waitForAnswer,
+} from './callbacks.ts'
+import type { Callback } from './callbacks.ts'
+import { faults, magicRecipients, sameAddress } from './faults.ts'
+import type { FaultName, FaultRule } from './faults.ts'
+import { replyJson } from './http.ts'
+import type { Call, Reply } from './http.ts'
+import type { Simulator } from './providers/simulator.ts'
+import type { Site } from './site.ts'
+import { providerIds } from './world.ts'
+import type { Message, World } from './world.ts'
+
+const DEFAULT_WAIT_MS = 10_000
+
+/** The control API under `/sandbox`: JSON in, JSON out, every fault of the input named. */
+export async function answerControl(site: Site, call: Call): Promise<Reply> {
+  try {
+    return (
+      (await route(site, call)) ??
+      replyJson(404, { error: `no such control call: ${call.method} ${call.path}` })
+    )
+  } catch (error) {
+    if (error instanceof z.ZodError) {
+      const problems = error.issues.map(({ path, message }) => ({ field: path.join('.'), message }))
+      return replyJson(422, { error: 'the request has faults', problems })
+    }
+    if (error instanceof SyntaxError) return replyJson(400, { error: 'the body is not JSON' })
+    throw error
+  }
+}
+
+async function route(site: Site, call: Call): Promise<Reply | null> {
+  const { world } = site
+  const [, , area, first, second] = call.path.split('/').map((part) => decodeURIComponent(part))
+  switch (`${call.method} ${area}`) {
+    case 'GET accounts':
+      return replyJson(200, {
+        accounts: Object.values(site.simulators).flatMap((simulator) => simulator.listAccounts()),
+      })
+    case 'PUT accounts':
+      return second
+        ? replyJson(200, await simulatorOf(site, first).putAccount(second, readInput(call)))
+        : null
+    case 'POST inbound':
+      return receive(site, simulatorOf(site, first), call)
+    case 'GET messages':
+      return listMessages(world, call.query)
+    case 'GET requests':
+      return replyJson(200, { requests: world.requests.slice(-limitOf(call.query)) })
+    case 'GET callbacks':
+      return listCallbacks(world, call.query)
+    case 'POST callbacks':
+      return first === 'forge' ? forge(site, call) : first === 'replay' ? replay(world, call) : null
+    case 'GET faults':
+      return replyJson(200, { rules: world.faults, names: faults, magic: magicRecipients })
+    case 'POST faults':
+      return addFault(world, readInput(call))
+    case 'DELETE faults':
+      world.faults = first === undefined ? [] : world.faults.filter(({ id }) => id !== first)
+      return replyJson(200, { rules: world.faults })
+    case 'GET settings':
+      return replyJson(200, world.settings)
+    case 'PATCH settings':
+      Object.assign(world.settings, settingsSchema.parse(readInput(call)))
+      return replyJson(200, world.settings)
+    case 'POST reset':
+      return reset(site, call)
+    default:
+      return null
+  }
+}
+
+function readInput(call: Call): unknown {
+  return call.body.length === 0 ? {} : JSON.parse(call.body.toString('utf8'))
+}
+
+function simulatorOf(site: Site, name: string | undefined): Simulator {
+  return site.simulators[z.enum(providerIds).parse(name)]
+}
+
+function limitOf(query: URLSearchParams): number {
+  return z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .parse(query.get('limit') ?? 100)
+}
+
+const settingsSchema = z
+  .strictObject({
+    callback_delay_ms: z.number().min(0).max(600_000),
+    late_ms: z.number().min(0).max(600_000),
+    retry_factor: z.number().min(1),
+    patience_ms: z.number().min(0),
+    window: z.enum(['http', 'callback', 'off']),
+    rate_limits: z.partialRecord(z.enum(providerIds), z.number().int().min(1)),
+    clock_offset_ms: z.number(),
+  })
+  .partial()
+
+const faultSchema = z.strictObject({
+  provider: z.enum(providerIds),
+  fault: z.enum(Object.keys(faults) as [FaultName, ...FaultName[]]),
+  match: z
+    .strictObject({
+      to: z.string().optional(),
+      from: z.string().optional(),
+      channel: z.enum(['sms', 'whatsapp', 'email']).optional(),
+      reference: z.string().optional(),
+    })
+    .default({}),
+  times: z.number().int().min(1).nullable().default(null),
+  after_ms: z.number().min(0).max(600_000).default(0),
+  retry_after: z.number().int().min(0).default(1),
+  code: z.number().int().nullable().default(null),
+  on: z.enum(['send', 'lookup']).default('send'),
+})
+
+function addFault(world: World, input: unknown): Reply {
+  const { match, ...rest } = faultSchema.parse(input)
+  const rule: FaultRule = {
+    id: `fault_${randomBytes(6).toString('hex')}`,
+    ...rest,
+    match: withoutUndefined(match),
+  }
+  world.faults.push(rule)
+  return replyJson(201, rule)
+}
+
+function withoutUndefined(match: z.infer<typeof faultSchema>['match']): FaultRule['match'] {
+  return Object.fromEntries(Object.entries(match).filter(([, value]) => value !== undefined))
+}
+
+async function receive(site: Site, simulator: Simulator, call: Call): Promise<Reply> {
+  const { message_ids: messageIds, callback } = await simulator.receive(readInput(call))
+  if (!callback) {
+    const note = 'kept, but nobody was told: this account has no webhook'
+    return replyJson(200, { message_ids: messageIds, delivered: false, note })
+  }
+  return answerCallback(site.world, callback, call.query, { message_ids: messageIds })
+}
+
+async function answerCallback(
+  world: World,
+  callback: Callback,
+  query: URLSearchParams,
+  extra: Record<string, unknown>,
+): Promise<Reply> {
+  const waitMs = z.coerce
+    .number()
+    .min(0)
+    .max(300_000)
+    .parse(query.get('wait_ms') ?? DEFAULT_WAIT_MS)
+  await waitForAnswer(world, callback, waitMs)
+  const last = callback.attempts.at(-1)
+  const answered = last ? { status: last.status, body: last.answer } : null
+  return replyJson(200, { ...extra, delivered: callback.state === 'delivered', answered, callback })
+}
+
+async function replay(world: World, call: Call): Promise<Reply> {
+  const { id } = z.strictObject({ id: z.string() }).parse(readInput(call))
+  const callback = replayCallback(world, id)
+  if (!callback) return replyJson(404, { error: `no callback ${id}` })
+  return answerCallback(world, callback, call.query, {})
+}
+
+const forgeSchema = z
+  .strictObject({
+    /** A callback of the log; otherwise one is made up for the provider. */
+    id: z.string().optional(),
+    provider: z.enum(providerIds).optional(),
+    account: z.string().optional(),
+    url: z.url().optional(),
+    kind: z.enum(damages).default('signature'),
+    age_seconds: z.number().int().default(3_600),
+  })
+  .refine(({ id, provider }) => id !== undefined || provider !== undefined, {
+    path: ['provider'],
+    message: 'give provider or id',
+  })
+
+async function forge(site: Site, call: Call): Promise<Reply> {
+  const { id, provider, account, url, kind, age_seconds: ageSeconds } = forgeSchema.parse(readInput(call))
+  const known =
+    id === undefined
+      ? site.simulators[provider!].sample(account, url)
+      : findCallbackInput(site.world.callbacks, id)
+  if (!known) return replyJson(404, { error: `no callback ${id}` })
+  const callback = sendCallback(site.world, damageCallback(known, { kind, ageSeconds }))
+  return answerCallback(site.world, callback, call.query, {})
+}
+
+function listCallbacks(world: World, query: URLSearchParams): Reply {
+  const wanted = [...world.callbacks.log.values()].filter(
+    (callback) =>
+      (!query.has('state') || callback.state === query.get('state')) &&
+      (!query.has('provider') || callback.provider === query.get('provider')),
+  )
+  return replyJson(200, { total: wanted.length, callbacks: wanted.slice(-limitOf(query)) })
+}
+
+/** Newest last. `effects` counts the calls that took effect per correlation id, over everything that matches. */
+function listMessages(world: World, query: URLSearchParams): Reply {
+  const wanted = [...world.messages.values()].filter((message) => matchesQuery(message, query))
+  const messages = wanted.slice(-limitOf(query)).map((message) => ({
+    ...message,
+    callbacks: listCallbacksOf(world.callbacks, message.id).map(({ id, events, state, attempts }) => ({
+      id,
+      events,
+      state,
+      attempts,
+    })),
+  }))
+  return replyJson(200, { total: wanted.length, effects: countEffects(wanted), messages })
+}
+
+function matchesQuery(message: Message, query: URLSearchParams): boolean {
+  const to = query.get('to')
+  const has = (name: 'provider' | 'account' | 'channel' | 'direction' | 'reference' | 'state') =>
+    !query.has(name) || message[name] === query.get(name)
+  const fields = ['provider', 'account', 'channel', 'direction', 'reference', 'state'] as const
+  return fields.every(has) && (to === null || sameAddress(to, message.to))
+}
+
+function countEffects(messages: Message[]): Record<string, number> {
+  const made = new Map<string, Set<string>>()
+  for (const { reference, effect_id: effectId } of messages) {
+    if (reference !== null) made.set(reference, (made.get(reference) ?? new Set()).add(effectId))
+  }
+  return Object.fromEntries([...made].map(([reference, effects]) => [reference, effects.size]))
+}
+
+/** Forgets messages, callbacks, faults, windows and settings; accounts too when asked. */
+function reset(site: Site, call: Call): Reply {
+  const { accounts } = z.strictObject({ accounts: z.boolean().default(false) }).parse(readInput(call))
+  const { world } = site
+  world.forgetTimers()
+  clearCallbacks(world.callbacks)
+  world.messages.clear()
+  world.windows.clear()
+  world.faultsPlayed.clear()
+  world.rates.clear()
+  world.requests.length = 0
+  world.faults = []
+  site.resetSettings()
+  for (const simulator of Object.values(site.simulators)) {
+    simulator.clear()
+    if (accounts) simulator.clearAccounts()
+  }
+  return replyJson(200, { ok: true })
+}

@@ -1,0 +1,99 @@
+import { randomUUID } from 'node:crypto'
+import swagger from '@fastify/swagger'
+import scalar from '@scalar/fastify-api-reference'
+import fastify from 'fastify'
+import {
+  createJsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from 'fastify-type-provider-zod'
+import type { Context } from '#core/context.ts'
+import { PipeError } from '#core/errors.ts'
+import type { App, Module } from '#core/module.ts'
+import { sendProblem } from '#core/problem.ts'
+import { traceIdFrom } from '#core/trace.ts'
+import { authenticate, type Caller, requireScope, type Scope } from '#tenants'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set on every route that is not public. */
+    caller: Caller
+    traceId: string
+  }
+  interface FastifyContextConfig {
+    /** What a key must be allowed to do here. A route without it and not `public` does not start. */
+    scope?: Scope
+    public?: boolean
+  }
+}
+
+const bodyLimitBytes = 1024 * 1024
+
+/** The HTTP application of the given modules: authentication, problems, OpenAPI and their routes. */
+export async function createApp(context: Context, modules: readonly Module[]): Promise<App> {
+  const app = fastify({
+    loggerInstance: context.log,
+    disableRequestLogging: true,
+    bodyLimit: bodyLimitBytes,
+    genReqId: () => `req_${randomUUID()}`,
+    routerOptions: { maxParamLength: 300 },
+    forceCloseConnections: 'idle',
+  }).withTypeProvider<ZodTypeProvider>() as unknown as App
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  app.setErrorHandler(sendProblem)
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      new PipeError('path_not_found', 404, `There is no ${request.method} ${request.url.split('?')[0]}.`),
+      request,
+      reply,
+    ),
+  )
+  addAuthentication(app, context)
+  await addReference(app)
+  app.get('/health', { config: { public: true }, schema: { hide: true } }, async () => ({ status: 'ok' }))
+  for (const module of modules) {
+    await app.register(async (scope) => module.routes?.(scope as unknown as App, context, modules))
+  }
+  await app.ready()
+  return app
+}
+
+function addAuthentication(app: App, context: Context): void {
+  app.decorateRequest('traceId', '')
+  app.decorateRequest('caller')
+  app.addHook('onRoute', (route) => {
+    if (route.url.startsWith('/reference')) route.config = { ...route.config, public: true }
+    if (route.config?.public !== true && route.config?.scope === undefined) {
+      throw new Error(`${route.method} ${route.url} names neither a scope nor public.`)
+    }
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    request.traceId = traceIdFrom(request.headers.traceparent?.toString())
+    reply.header('x-request-id', request.id)
+    reply.header('x-trace-id', request.traceId)
+    const { config } = request.routeOptions
+    if (request.is404 || config.public === true) return
+    request.caller = await authenticate(context, request.headers.authorization)
+    if (config.scope !== undefined) requireScope(request.caller, config.scope)
+  })
+}
+
+async function addReference(app: App): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'PipeCore API',
+        version: '0.1.0',
+        description: 'One core behind several SaaS products: messaging, connections and events.',
+      },
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+      security: [{ key: [] }],
+    },
+    transform: createJsonSchemaTransform({ skipList: [] }),
+  })
+  app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async () => app.swagger())
+  await app.register(scalar, { routePrefix: '/reference', configuration: { url: '/openapi.json' } })
+}

@@ -1,0 +1,272 @@
+import type { Kysely } from 'kysely'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
+import { createId } from '#core/ids.ts'
+import { openSecret, type SecretCell, sealSecret } from '#tenants'
+import { maskCredentials, parseCredentials } from './credentials.ts'
+import type { CheckResult, Provider, ProviderContext } from './provider.ts'
+import {
+  type ConnectionRow,
+  deactivateOthers,
+  findConnection,
+  findConnectionOfProvider,
+  insertConnection,
+  listActiveConnections,
+  listConnections,
+  lockConnectionsOfCapability,
+  updateConnection,
+} from './queries.ts'
+
+type Db = Kysely<Tables>
+
+export interface ConnectionInput {
+  capability: string
+  credentials: unknown
+  isActive: boolean
+  /** Given: the connection stands beside others of its capability, lowest first. Absent: it replaces them. */
+  priority?: number | undefined
+  weight?: number | undefined
+}
+
+/** A connection with its credentials opened; it never leaves the process. */
+export interface OpenConnection<Credentials> {
+  id: string
+  version: number
+  provider: Provider<Credentials>
+  credentials: Credentials
+}
+
+export interface ConnectionView {
+  id: string
+  tenant_id: string
+  capability: string
+  provider: string
+  isActive: boolean
+  priority: number
+  weight: number
+  version: number
+  credentials: Record<string, unknown>
+  created_at: string
+  updated_at: string
+}
+
+/**
+ * Sets a tenant's account at a provider. Saving the same provider again replaces its credentials; saving
+ * another one as active without a priority switches the capability over to it.
+ * @throws PipeError `request_invalid` with every fault of the credentials
+ */
+export async function saveConnection(
+  context: Context,
+  scope: TenantScope,
+  provider: Provider<unknown>,
+  input: ConnectionInput,
+): Promise<ConnectionView> {
+  const credentials = parseCredentials(provider, input.credentials) as object
+  return context.database.asTenant(scope, async (db) => {
+    const present = await lockConnectionsOfCapability(db, scope.tenantId, input.capability)
+    const known = present.find((row) => row.provider === provider.id)
+    const id = known?.id ?? createId('con', context.now())
+    const sealed = await sealSecret(context, db, cellOf(scope.tenantId, id), JSON.stringify(credentials))
+    const values = {
+      active: input.isActive,
+      priority: input.priority ?? 0,
+      weight: input.weight ?? 100,
+      sealed_credentials: sealed,
+    }
+    const row =
+      known === undefined
+        ? await insertConnection(db, {
+            id,
+            tenant_id: scope.tenantId,
+            capability: input.capability,
+            provider: provider.id,
+            ...values,
+          })
+        : await updateConnection(db, scope.tenantId, id, {
+            ...values,
+            version: known.version + 1,
+            updated_at: context.now(),
+          })
+    if (row === undefined) throw notFound('connection', id)
+    if (input.isActive && input.priority === undefined) {
+      await deactivateOthers(db, scope.tenantId, input.capability, id, context.now())
+    }
+    return presentConnection(row, provider, credentials)
+  })
+}
+
+export async function getConnections(
+  context: Context,
+  scope: TenantScope,
+  capabilities: readonly string[],
+  findProvider: (id: string) => Provider<unknown>,
+): Promise<ConnectionView[]> {
+  return context.database.asTenant(scope, async (db) => {
+    const rows = await listConnections(db, scope.tenantId, capabilities)
+    const views: ConnectionView[] = []
+    for (const row of rows) {
+      const provider = findProvider(row.provider)
+      views.push(
+        presentConnection(row, provider, (await openRow(context, db, row, provider)).credentials as object),
+      )
+    }
+    return views
+  })
+}
+
+export interface ConnectionChange {
+  isActive?: boolean | undefined
+  priority?: number | undefined
+  weight?: number | undefined
+}
+
+/** @throws PipeError 404 */
+export async function changeConnection(
+  context: Context,
+  scope: TenantScope,
+  id: string,
+  change: ConnectionChange,
+  findProvider: (id: string) => Provider<unknown>,
+): Promise<ConnectionView> {
+  return context.database.asTenant(scope, async (db) => {
+    const row = await updateConnection(db, scope.tenantId, id, {
+      ...(change.isActive !== undefined && { active: change.isActive }),
+      ...(change.priority !== undefined && { priority: change.priority }),
+      ...(change.weight !== undefined && { weight: change.weight }),
+      updated_at: context.now(),
+    })
+    if (row === undefined) throw notFound('connection', id)
+    const provider = findProvider(row.provider)
+    return presentConnection(row, provider, (await openRow(context, db, row, provider)).credentials as object)
+  })
+}
+
+/** New work stops at once; messages under way still end, and their callbacks still verify, for three days. */
+export async function deleteConnection(context: Context, scope: TenantScope, id: string): Promise<void> {
+  const row = await context.database.asTenant(scope, (db) =>
+    updateConnection(db, scope.tenantId, id, {
+      active: false,
+      deleted_at: context.now(),
+      updated_at: context.now(),
+    }),
+  )
+  if (row === undefined) throw notFound('connection', id)
+}
+
+/**
+ * The connection new work of a capability goes to.
+ * @throws PipeError `connection_missing` (422) when the tenant has none that is active
+ */
+export async function routeConnection(
+  db: Db,
+  scope: TenantScope,
+  capability: string,
+): Promise<ConnectionRow> {
+  const [best] = await listActiveConnections(db, scope.tenantId, capability)
+  if (best === undefined) {
+    throw new PipeError(
+      'connection_missing',
+      422,
+      `Tenant ${scope.tenantId} has no active provider for ${capability}. Set one with POST /messaging/config/provider.`,
+    )
+  }
+  return best
+}
+
+/** Opens a connection by id, deleted ones included: work ends where it began. */
+export async function openConnection<Credentials>(
+  context: Context,
+  db: Db,
+  scope: TenantScope,
+  id: string,
+  findProvider: (id: string) => Provider<Credentials>,
+): Promise<OpenConnection<Credentials>> {
+  const row = await findConnection(db, scope.tenantId, id)
+  if (row === undefined) throw notFound('connection', id)
+  return openRow(context, db, row, findProvider(row.provider))
+}
+
+/** The connection that a provider's webhook for a tenant is checked against; undefined when there never was one. */
+export async function openConnectionOfProvider<Credentials>(
+  context: Context,
+  db: Db,
+  scope: TenantScope,
+  capability: string,
+  provider: Provider<Credentials>,
+): Promise<OpenConnection<Credentials> | undefined> {
+  const row = await findConnectionOfProvider(db, scope.tenantId, capability, provider.id)
+  return row === undefined ? undefined : openRow(context, db, row, provider)
+}
+
+export async function openRow<Credentials>(
+  context: Context,
+  db: Db,
+  row: ConnectionRow,
+  provider: Provider<Credentials>,
+): Promise<OpenConnection<Credentials>> {
+  const text = await openSecret(context, db, cellOf(row.tenant_id, row.id), row.sealed_credentials)
+  const parsed = provider.credentials.safeParse(JSON.parse(text))
+  if (!parsed.success) {
+    throw invalidRequest(`The stored ${provider.title} credentials no longer fit; save them again.`, [])
+  }
+  return { id: row.id, version: row.version, provider, credentials: parsed.data }
+}
+
+export function providerContext<Credentials>(
+  context: Context,
+  connection: OpenConnection<Credentials>,
+  webhookUrl: string,
+): ProviderContext<Credentials> {
+  const { provider, credentials } = connection
+  return {
+    credentials,
+    baseUrl: context.config.providerUrls[provider.id] ?? provider.baseUrl,
+    webhookUrl,
+    outbound: context.providerOutbound,
+    timeoutMs: context.config.providerTimeoutMs,
+    now: context.now,
+  }
+}
+
+export async function checkConnection<Credentials>(
+  context: Context,
+  scope: TenantScope,
+  id: string,
+  findProvider: (id: string) => Provider<Credentials>,
+  webhookUrlOf: (row: ConnectionRow) => string,
+): Promise<CheckResult> {
+  const { connection, webhookUrl } = await context.database.asTenant(scope, async (db) => {
+    const row = await findConnection(db, scope.tenantId, id)
+    if (row === undefined || row.deleted_at !== null) throw notFound('connection', id)
+    return {
+      connection: await openRow(context, db, row, findProvider(row.provider)),
+      webhookUrl: webhookUrlOf(row),
+    }
+  })
+  return connection.provider.check(providerContext(context, connection, webhookUrl))
+}
+
+function cellOf(tenantId: string, id: string): SecretCell {
+  return { owner: `tenant:${tenantId}`, table: 'connections', row: id, column: 'sealed_credentials' }
+}
+
+function presentConnection(
+  row: ConnectionRow,
+  provider: Provider<unknown>,
+  credentials: object,
+): ConnectionView {
+  return {
+    id: row.id,
+    tenant_id: row.tenant_id,
+    capability: row.capability,
+    provider: row.provider,
+    isActive: row.active,
+    priority: row.priority,
+    weight: row.weight,
+    version: row.version,
+    credentials: maskCredentials(provider, credentials),
+    created_at: row.created_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+  }
+}

@@ -1,0 +1,51 @@
+import type { Module } from '#core/module.ts'
+import { jobs } from './jobs.ts'
+
+export {
+  changeConnection,
+  checkConnection,
+  type ConnectionView,
+  deleteConnection,
+  getConnections,
+  openConnection,
+  type OpenConnection,
+  openConnectionOfProvider,
+  openRow,
+  providerContext,
+  routeConnection,
+  saveConnection,
+} from './connections.ts'
+export { secretField } from './credentials.ts'
+export {
+  callProvider,
+  createErrorTable,
+  describeError,
+  type ErrorRule,
+  isUncertain,
+  type NotDone,
+  parseJson,
+  type ProviderAnswer,
+  readJson,
+  refusedOutcome,
+  type Told,
+  unknownOutcome,
+} from './provider-call.ts'
+export { equalText, readEach, readWebhookForm, readWebhookJson, verifySignature } from './raw-webhook.ts'
+export type {
+  CheckResult,
+  ErrorKind,
+  HttpAnswer,
+  Outcome,
+  Provider,
+  ProviderContext,
+  ProviderError,
+  RawWebhook,
+  Verification,
+} from './provider.ts'
+
+export const connections: Module = {
+  name: 'connections',
+  needs: ['tenants'],
+  migrations: new URL('./migrations/', import.meta.url),
+  jobs,
+}

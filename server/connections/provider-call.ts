@@ -1,0 +1,239 @@
+import type { z } from 'zod'
+import { OutboundError } from '#core/outbound.ts'
+import type { OutboundFailure, OutboundRequest } from '#core/outbound.ts'
+import type { ErrorKind, Outcome, ProviderContext, ProviderError } from './provider.ts'
+
+export interface ProviderAnswer {
+  status: number
+  /** Lower-case names. */
+  headers: Record<string, string>
+  text: string
+  receivedAt: Date
+}
+
+export interface ProviderCall<Answer> {
+  /** The provider's title: opens every message. */
+  title: string
+  method: OutboundRequest['method']
+  /** Path and query below the context's base URL. */
+  path: string
+  headers?: Record<string, string>
+  body?: string | Buffer
+  /** Reads a 2xx; undefined when it holds nothing usable. */
+  read(answer: ProviderAnswer): Answer | undefined
+  /** The call carries an idempotency key: repeating it as it is can't act twice. */
+  repeatable?: boolean
+  /** For answers longer than outbound's default allows. */
+  maxAnswerBytes?: number
+}
+
+export type NotDone = Exclude<Outcome<unknown>, { outcome: 'done' }>
+
+/** What an error of the provider means: a row of its error table. */
+export type ErrorRule = readonly [kind: ErrorKind, retry: ProviderError['retry'], failover: boolean]
+
+/** What the provider said about an error, as far as it could be read. */
+export interface Told {
+  code?: string | number | null
+  message?: string | null
+}
+
+const maxMessageLength = 500
+const minSecretLength = 4
+
+/**
+ * One HTTP call to a provider, ended as one of three outcomes; never throws. `classify` judges every
+ * answer that is not 2xx. Messages are scrubbed of every credential of the context.
+ */
+export async function callProvider<Answer>(
+  context: ProviderContext<unknown>,
+  call: ProviderCall<Answer>,
+  classify: (answer: ProviderAnswer) => NotDone,
+): Promise<Outcome<{ answer: Answer }>> {
+  const outcome = await attemptCall(context, call, classify)
+  if (outcome.outcome === 'done') return outcome
+  const secrets = listSecrets(context.credentials, call.headers)
+  const { error } = outcome
+  const message = `${call.title}: ${scrub(error.message, secrets)}`.slice(0, maxMessageLength)
+  return {
+    outcome: outcome.outcome,
+    error: { ...error, message, ...(error.code !== undefined && { code: scrub(error.code, secrets) }) },
+  }
+}
+
+async function attemptCall<Answer>(
+  context: ProviderContext<unknown>,
+  call: ProviderCall<Answer>,
+  classify: (answer: ProviderAnswer) => NotDone,
+): Promise<Outcome<{ answer: Answer }>> {
+  const retry = call.repeatable ? 'backoff' : 'never'
+  try {
+    const response = await context.outbound.request({
+      method: call.method,
+      url: context.baseUrl + call.path,
+      headers: { accept: 'application/json', ...call.headers },
+      ...(call.body !== undefined && { body: call.body }),
+      timeoutMs: context.timeoutMs,
+      ...(call.maxAnswerBytes !== undefined && { maxResponseBytes: call.maxAnswerBytes }),
+    })
+    const { status, headers } = response
+    const answer = { status, headers, text: response.body.toString('utf8'), receivedAt: context.now() }
+    if (status < 200 || status > 299) return classify(answer)
+    const read = call.read(answer)
+    if (read !== undefined) return { outcome: 'done', answer: read }
+    return unknownOutcome(answer, { message: `answered HTTP ${status} with nothing usable in it` }, retry)
+  } catch (error) {
+    return transportOutcome(error, retry)
+  }
+}
+
+/** Certainly no effect. Without a rule the HTTP status decides; a `Retry-After` is obeyed when rate limited. */
+export function refusedOutcome(answer: ProviderAnswer, rule: ErrorRule | undefined, told: Told): NotDone {
+  const [kind, retry, failover] = rule ?? readStatusRule(answer.status)
+  const error = describeError([kind, retry, failover], withDefaultMessage(answer, told))
+  const afterMs = kind === 'rate_limited' && retry === 'backoff' ? readRetryAfterMs(answer) : undefined
+  const waiting = afterMs === undefined ? error : { ...error, retry: { afterMs } }
+  return { outcome: 'refused', error: { ...waiting, httpStatus: answer.status } }
+}
+
+/** The request was read and nobody knows what became of it: only the same key may be sent again. */
+export function unknownOutcome(
+  answer: ProviderAnswer,
+  told: Told,
+  retry: ProviderError['retry'] = 'never',
+): NotDone {
+  const error = describeError(['transient', retry, false], withDefaultMessage(answer, told))
+  return { outcome: 'unknown', error: { ...error, httpStatus: answer.status } }
+}
+
+/** Statuses after which a call that acts may have acted: 408 and every 5xx. */
+export function isUncertain(status: number): boolean {
+  return status >= 500 || status === 408
+}
+
+/** A `ProviderError` from a rule and what the provider said; its own words win over ours. */
+export function describeError([kind, retry, failover]: ErrorRule, told: Told): ProviderError {
+  const code = told.code === null || told.code === undefined ? undefined : String(told.code)
+  const message = [told.message?.trim() || kindWords[kind], code && `(${code})`].filter(Boolean).join(' ')
+  return { kind, retry, failover, ...(code !== undefined && { code }), message }
+}
+
+type ErrorRow = readonly [...ErrorRule, codes: ReadonlyArray<string | number>]
+
+/** Error rules by the provider's code. A row is a rule and the codes it holds for. */
+export function createErrorTable(rows: readonly ErrorRow[]): ReadonlyMap<string, ErrorRule> {
+  return new Map(
+    rows.flatMap(([kind, retry, failover, codes]) =>
+      codes.map((code): [string, ErrorRule] => [String(code), [kind, retry, failover]]),
+    ),
+  )
+}
+
+/** A reader of JSON answers: undefined when the text is no JSON or does not fit the schema. */
+export function readJson<Answer>(
+  schema: z.ZodType<Answer>,
+): (answer: Pick<ProviderAnswer, 'text'>) => Answer | undefined {
+  return (answer) => schema.safeParse(parseJson(answer.text)).data
+}
+
+/** Undefined for anything that is not JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** From `Retry-After` (seconds or a date), never negative; undefined when absent or unreadable. */
+export function readRetryAfterMs(answer: ProviderAnswer): number | undefined {
+  const text = answer.headers['retry-after']?.trim()
+  if (!text) return undefined
+  if (/^\d+(\.\d+)?$/.test(text)) return Math.ceil(Number(text) * 1000)
+  const at = Date.parse(text)
+  return Number.isNaN(at) ? undefined : Math.max(0, at - answer.receivedAt.getTime())
+}
+
+function withDefaultMessage(answer: ProviderAnswer, told: Told): Told {
+  return { ...told, message: told.message || `answered HTTP ${answer.status} and gave no readable reason` }
+}
+
+function readStatusRule(status: number): ErrorRule {
+  if (status < 400) return ['config', 'never', false]
+  return statusRules[status] ?? (status >= 500 ? ['transient', 'backoff', true] : ['content', 'never', false])
+}
+
+const statusRules: Record<number, ErrorRule> = {
+  401: ['auth', 'never', false],
+  403: ['auth', 'never', false],
+  404: ['config', 'never', false],
+  405: ['config', 'never', false],
+  406: ['config', 'never', false],
+  410: ['config', 'never', false],
+  429: ['rate_limited', 'backoff', true],
+}
+
+const kindWords: Record<ErrorKind, string> = {
+  rate_limited: 'too many messages at once',
+  transient: 'a passing fault at the provider',
+  auth: 'the credentials were not accepted',
+  account: 'the account may not do this',
+  recipient: 'the recipient can not be reached',
+  opted_out: 'the recipient has opted out',
+  window_closed: 'the 24-hour window is closed; send a template',
+  content: 'the message was not accepted',
+  config: 'the connection is set up wrongly',
+  unknown: 'the provider gave no known reason',
+}
+
+function transportOutcome(error: unknown, retry: ProviderError['retry']): NotDone {
+  if (!(error instanceof OutboundError)) {
+    return {
+      outcome: 'unknown',
+      error: describeError(['unknown', retry, false], { message: 'the call failed' }),
+    }
+  }
+  const words = failureWords[error.failure]
+  if (error.sent) {
+    const message = `the request left, then ${words}: nobody knows whether it was carried out`
+    return { outcome: 'unknown', error: describeError(['transient', retry, false], { message }) }
+  }
+  const rule: ErrorRule =
+    error.failure === 'blocked' ? ['config', 'never', true] : ['transient', 'backoff', true]
+  return { outcome: 'refused', error: describeError(rule, { message: `nothing was sent: ${words}` }) }
+}
+
+const failureWords: Record<OutboundFailure, string> = {
+  blocked: 'its address is one that may not be called',
+  lookup: 'its host name could not be resolved',
+  connect: 'no connection could be made',
+  tls: 'the secure connection failed',
+  timeout: 'no answer came in time',
+  reset: 'the connection broke',
+}
+
+interface Secret {
+  value: string
+  name: string
+}
+
+/** Every text among the credentials, and what the authorization header carries, longest first. */
+function listSecrets(credentials: unknown, headers: Record<string, string> | undefined): Secret[] {
+  const authorization = headers?.authorization?.split(' ').at(-1) ?? ''
+  const named = [...listTexts(credentials, 'credential'), { value: authorization, name: 'authorization' }]
+  return named
+    .flatMap(({ value, name }) => [value, encodeURIComponent(value)].map((form) => ({ value: form, name })))
+    .filter(({ value }) => value.length >= minSecretLength)
+    .toSorted((a, b) => b.value.length - a.value.length)
+}
+
+function listTexts(value: unknown, name: string): Secret[] {
+  if (typeof value === 'string') return [{ value, name }]
+  if (Array.isArray(value)) return value.flatMap((item) => listTexts(item, name))
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, item]) => listTexts(item, key))
+}
+
+function scrub(text: string, secrets: readonly Secret[]): string {
+  return secrets.reduce((left, { value, name }) => left.replaceAll(value, `<${name}>`), text)
+}

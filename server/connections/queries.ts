@@ -1,0 +1,131 @@
+import type { Kysely, Selectable, Updateable } from 'kysely'
+import type { ConnectionsTables } from './tables.ts'
+
+type Db = Kysely<ConnectionsTables>
+export type ConnectionRow = Selectable<ConnectionsTables['connections']>
+
+export function findConnection(db: Db, tenantId: string, id: string): Promise<ConnectionRow | undefined> {
+  return db
+    .selectFrom('connections')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .executeTakeFirst()
+}
+
+/** The one a webhook of a provider belongs to: active or not, for messages end where they began. */
+export function findConnectionOfProvider(
+  db: Db,
+  tenantId: string,
+  capability: string,
+  provider: string,
+): Promise<ConnectionRow | undefined> {
+  return db
+    .selectFrom('connections')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('capability', '=', capability)
+    .where('provider', '=', provider)
+    .orderBy('deleted_at', (order) => order.desc().nullsFirst())
+    .limit(1)
+    .executeTakeFirst()
+}
+
+export function listConnections(
+  db: Db,
+  tenantId: string,
+  capabilities: readonly string[],
+): Promise<ConnectionRow[]> {
+  return db
+    .selectFrom('connections')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('capability', 'in', capabilities)
+    .where('deleted_at', 'is', null)
+    .orderBy('capability')
+    .orderBy('active', 'desc')
+    .orderBy('priority')
+    .orderBy('id')
+    .execute()
+}
+
+/** Best first: what new work is routed to. */
+export function listActiveConnections(
+  db: Db,
+  tenantId: string,
+  capability: string,
+): Promise<ConnectionRow[]> {
+  return db
+    .selectFrom('connections')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('capability', '=', capability)
+    .where('active', '=', true)
+    .where('deleted_at', 'is', null)
+    .orderBy('priority')
+    .orderBy('updated_at', 'desc')
+    .execute()
+}
+
+export function lockConnectionsOfCapability(
+  db: Db,
+  tenantId: string,
+  capability: string,
+): Promise<ConnectionRow[]> {
+  return db
+    .selectFrom('connections')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('capability', '=', capability)
+    .where('deleted_at', 'is', null)
+    .orderBy('id')
+    .forUpdate()
+    .execute()
+}
+
+export function insertConnection(
+  db: Db,
+  row: Pick<
+    ConnectionRow,
+    'id' | 'tenant_id' | 'capability' | 'provider' | 'sealed_credentials' | 'active' | 'priority' | 'weight'
+  >,
+): Promise<ConnectionRow> {
+  return db.insertInto('connections').values(row).returningAll().executeTakeFirstOrThrow()
+}
+
+export function updateConnection(
+  db: Db,
+  tenantId: string,
+  id: string,
+  change: Updateable<ConnectionsTables['connections']>,
+): Promise<ConnectionRow | undefined> {
+  return db
+    .updateTable('connections')
+    .set(change)
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .returningAll()
+    .executeTakeFirst()
+}
+
+export async function deactivateOthers(
+  db: Db,
+  tenantId: string,
+  capability: string,
+  keptId: string,
+  now: Date,
+): Promise<void> {
+  await db
+    .updateTable('connections')
+    .set({ active: false, updated_at: now })
+    .where('tenant_id', '=', tenantId)
+    .where('capability', '=', capability)
+    .where('id', '!=', keptId)
+    .where('active', '=', true)
+    .execute()
+}
+
+export async function deleteConnectionsGoneSince(db: Db, before: Date): Promise<void> {
+  await db.deleteFrom('connections').where('deleted_at', '<', before).execute()
+}

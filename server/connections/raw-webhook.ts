@@ -1,0 +1,54 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { z } from 'zod'
+import { parseJson } from './provider-call.ts'
+import type { RawWebhook, Verification } from './provider.ts'
+
+/** The body as JSON; undefined when it is none. */
+export function readWebhookJson(webhook: RawWebhook): unknown {
+  return parseJson(webhook.body.toString('utf8'))
+}
+
+/** The body as a form, decoded and untrimmed; bytes that are no form give odd names, never an error. */
+export function readWebhookForm(webhook: RawWebhook): URLSearchParams {
+  // URLSearchParams drops one leading `?`: give it ours, so that it keeps the sender's.
+  return new URLSearchParams(`?${webhook.body.toString('utf8')}`)
+}
+
+/** Those items of a list that fit the schema: one broken item of a batch must not cost the others. */
+export function readEach<Item>(schema: z.ZodType<Item>, list: unknown): Item[] {
+  if (!Array.isArray(list)) return []
+  return list.flatMap((item) => {
+    const read = schema.safeParse(item)
+    return read.success ? [read.data] : []
+  })
+}
+
+/** Compares signatures and secrets in a time that tells nothing about where they differ. */
+export function equalText(given: string, expected: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(expected)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+export interface SignatureCheck {
+  /** The header that carries the signature, as the provider writes it. */
+  header: string
+  /** Present and former secrets; absent ones are skipped. */
+  secrets: ReadonlyArray<string | undefined>
+  /** What to do when there is no secret at all. */
+  whenSecretMissing: string
+  /** What to look at when no secret matches. */
+  whenRefused: string
+  matches(signature: string, secret: string): boolean
+}
+
+/** The order every provider checks in: is there a secret, is there a signature, does any secret match. */
+export function verifySignature(webhook: RawWebhook, check: SignatureCheck): Verification {
+  const secrets = check.secrets.filter((secret) => secret !== undefined)
+  if (secrets.length === 0) return { ok: false, check: 'secret_missing', reason: check.whenSecretMissing }
+  const signature = webhook.headers[check.header.toLowerCase()]
+  if (!signature) {
+    return { ok: false, check: 'header_missing', reason: `The header ${check.header} is missing.` }
+  }
+  if (secrets.some((secret) => check.matches(signature, secret))) return { ok: true }
+  return { ok: false, check: 'signature', reason: `The signature does not match: ${check.whenRefused}` }
+}

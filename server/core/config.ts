@@ -1,0 +1,183 @@
+import { z } from 'zod'
+import { PipeError, type FieldError } from './errors.ts'
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const origin = z
+  .url({ protocol: /^https?$/, error: 'must be an http(s) URL such as https://pipecore.example.com' })
+  .transform((url) => url.replace(/\/+$/, ''))
+const flag = z
+  .enum(['true', 'false', '1', '0'], { error: 'must be true or false' })
+  .transform((text) => text === 'true' || text === '1')
+
+/** Every setting PipeCore reads from the environment. `docs/reference/settings.md` is generated from it. */
+export const settings = z.object({
+  PORT: port.default(10_000).meta({ description: 'Port of the API.' }),
+  PIPECORE_HOST: z
+    .string()
+    .optional()
+    .meta({
+      description:
+        'Address to listen on. Default: 127.0.0.1 with the embedded database, 0.0.0.0 with DATABASE_URL.',
+    }),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
+    .optional()
+    .meta({
+      description:
+        'PostgreSQL 15 or later, as a role that may create roles and schemas. PipeCore itself connects as two roles it makes, which own nothing. Without it an embedded PostgreSQL is started.',
+    }),
+  PIPECORE_DATA: z
+    .string()
+    .default('.pipecore')
+    .meta({ description: 'Folder of the embedded database and its generated keys.' }),
+  PIPECORE_PUBLIC_URL: origin
+    .optional()
+    .meta({
+      description:
+        'Origin under which providers reach PipeCore; part of what they sign. Default: http://127.0.0.1:PORT.',
+    }),
+  PIPECORE_ADMIN_KEY: z
+    .string()
+    .min(24, 'must have at least 24 characters')
+    .optional()
+    .meta({ description: 'Fixed admin key. Otherwise one is generated and printed once.' }),
+  PIPECORE_MASTER_KEY: z
+    .string()
+    .optional()
+    .meta({
+      description:
+        '32 bytes as base64 or hex; seals all credentials. Generated into the data folder with the embedded database, required with DATABASE_URL.',
+    }),
+  PIPECORE_MASTER_KEY_PREVIOUS: z
+    .string()
+    .optional()
+    .meta({ description: 'The key before, readable until `npm run rotate-keys` reports 0 left.' }),
+  PIPECORE_ALLOW_PRIVATE_ENDPOINTS: flag
+    .optional()
+    .meta({
+      description:
+        'Lets events go to http: and private addresses. Default: true only while listening on loopback.',
+    }),
+  PIPECORE_LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+    .default('info')
+    .meta({ description: 'How much is logged, as JSON lines on standard output.' }),
+  PIPECORE_PROVIDER_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(10_000)
+    .meta({
+      description: 'Longest wait for a provider. A call without an answer by then is unknown, not failed.',
+    }),
+  PIPECORE_ENDPOINT_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(15_000)
+    .meta({ description: 'Longest wait for the answer of an endpoint that receives events.' }),
+  SANDBOX_PORT: port
+    .default(10_080)
+    .meta({ description: 'Port of the simulated providers that `npm start` brings along.' }),
+})
+
+export interface Config {
+  port: number
+  host: string
+  databaseUrl: string | undefined
+  dataFolder: string
+  publicUrl: string
+  adminKey: string | undefined
+  masterKey: string | undefined
+  previousMasterKey: string | undefined
+  allowPrivateEndpoints: boolean
+  logLevel: string
+  providerTimeoutMs: number
+  endpointTimeoutMs: number
+  sandboxPort: number
+  /** Provider id → base URL that replaces the provider's own. */
+  providerUrls: Readonly<Record<string, string>>
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Reads the settings once, at start.
+ * @throws PipeError `settings_invalid` naming every wrong setting at once.
+ */
+export function loadConfig(environment: Environment, providerIds: readonly string[]): Config {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const parsed = settings.safeParse(given)
+  const problems: FieldError[] = parsed.success
+    ? []
+    : parsed.error.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message }))
+  const providerUrls = readProviderUrls(given, providerIds, problems)
+  problems.push(...unknownSettings(given))
+  if (given.DATABASE_URL !== undefined && given.PIPECORE_MASTER_KEY === undefined) {
+    problems.push({
+      field: 'PIPECORE_MASTER_KEY',
+      message: 'is required with DATABASE_URL; make one with: openssl rand -base64 32',
+    })
+  }
+  if (!parsed.success || problems.length > 0) throw settingsInvalid(problems)
+  return toConfig(parsed.data, providerUrls)
+}
+
+function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string, string>): Config {
+  const host = values.PIPECORE_HOST ?? (values.DATABASE_URL === undefined ? '127.0.0.1' : '0.0.0.0')
+  const loopback = host === '127.0.0.1' || host === 'localhost' || host === '::1'
+  return {
+    port: values.PORT,
+    host,
+    databaseUrl: values.DATABASE_URL,
+    dataFolder: values.PIPECORE_DATA,
+    publicUrl: values.PIPECORE_PUBLIC_URL ?? `http://127.0.0.1:${values.PORT}`,
+    adminKey: values.PIPECORE_ADMIN_KEY,
+    masterKey: values.PIPECORE_MASTER_KEY,
+    previousMasterKey: values.PIPECORE_MASTER_KEY_PREVIOUS,
+    allowPrivateEndpoints: values.PIPECORE_ALLOW_PRIVATE_ENDPOINTS ?? loopback,
+    logLevel: values.PIPECORE_LOG_LEVEL,
+    providerTimeoutMs: values.PIPECORE_PROVIDER_TIMEOUT_MS,
+    endpointTimeoutMs: values.PIPECORE_ENDPOINT_TIMEOUT_MS,
+    sandboxPort: values.SANDBOX_PORT,
+    providerUrls,
+  }
+}
+
+function settingsInvalid(problems: readonly FieldError[]): PipeError {
+  const lines = problems.map((problem) => `  ${problem.field} ${problem.message}`)
+  return new PipeError('settings_invalid', 500, `These settings are wrong:\n${lines.join('\n')}`, {
+    errors: problems,
+  })
+}
+
+const providerUrlPrefix = 'PROVIDER_URL_'
+
+function readProviderUrls(
+  environment: Environment,
+  providerIds: readonly string[],
+  problems: FieldError[],
+): Record<string, string> {
+  const urls: Record<string, string> = {}
+  for (const [name, value] of Object.entries(environment)) {
+    if (!name.startsWith(providerUrlPrefix)) continue
+    const providerId = name.slice(providerUrlPrefix.length).toLowerCase().replaceAll('_', '-')
+    const url = origin.safeParse(value)
+    if (!providerIds.includes(providerId)) {
+      problems.push({ field: name, message: `names no provider; there are ${providerIds.join(', ')}` })
+    } else if (url.success) urls[providerId] = url.data
+    else problems.push({ field: name, message: url.error.issues[0]?.message ?? 'is no URL' })
+  }
+  return urls
+}
+
+function unknownSettings(environment: Environment): FieldError[] {
+  const known = new Set(Object.keys(settings.shape))
+  return Object.keys(environment)
+    .filter((name) => name.startsWith('PIPECORE_') && !known.has(name))
+    .map((name) => ({ field: name, message: 'is not a setting of PipeCore; see docs/reference/settings.md' }))
+}

@@ -1,0 +1,78 @@
+import { Kysely, PostgresDialect, sql } from 'kysely'
+import pg from 'pg'
+
+/** Every module adds its own tables by declaration merging; its `queries.ts` takes only those. */
+export interface Tables {}
+
+export interface TenantScope {
+  tenantId: string
+  productId: string
+  traceId: string
+}
+
+/**
+ * The only ways to the tables. `asTenant` sees one tenant's rows whatever the statement says (row-level
+ * security under a role that owns nothing); `asSystem` and `system` see all and belong to intake, workers
+ * and operators.
+ */
+export interface Database {
+  asTenant<Result>(scope: TenantScope, work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
+  asSystem<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
+  /** Single statements outside a transaction. */
+  system: Kysely<Tables>
+  close(): Promise<void>
+}
+
+export interface DatabaseUrls {
+  app: string
+  system: string
+}
+
+export interface DatabaseOptions {
+  urls: DatabaseUrls
+  appConnections?: number
+  systemConnections?: number
+  onError(error: Error): void
+}
+
+export function openDatabase(options: DatabaseOptions): Database {
+  const app = openPool(options.urls.app, options.appConnections ?? 10, options.onError)
+  const system = openPool(options.urls.system, options.systemConnections ?? 8, options.onError)
+  return {
+    asTenant: (scope, work) =>
+      app.transaction().execute(async (transaction) => {
+        await sql`select set_config('app.tenant_id', ${scope.tenantId}, true),
+                         set_config('app.product_id', ${scope.productId}, true)`.execute(transaction)
+        return work(transaction)
+      }),
+    asSystem: (work) => system.transaction().execute(work),
+    system,
+    close: async () => {
+      await Promise.all([app.destroy(), system.destroy()])
+    },
+  }
+}
+
+function openPool(url: string, connections: number, onError: (error: Error) => void): Kysely<Tables> {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: connections,
+    connectionTimeoutMillis: 10_000,
+    types: { getTypeParser: readColumn },
+  })
+  // An idle connection that dies would otherwise end the process.
+  pool.on('error', onError)
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+}
+
+const int8 = 20
+
+function readColumn(oid: number, format?: 'text' | 'binary'): (value: string) => unknown {
+  if (oid === int8 && format !== 'binary') return Number
+  return pg.types.getTypeParser(oid, format ?? 'text') as (value: string) => unknown
+}
+
+/** PostgreSQL's SQLSTATE of an error, such as `23505` for a unique violation. */
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined
+}

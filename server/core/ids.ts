@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto'
+
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
+const timeLength = 10
+const randomLength = 16
+
+export type IdPrefix =
+  | 'msg'
+  | 'evt'
+  | 'dlv'
+  | 'att'
+  | 'end'
+  | 'con'
+  | 'key'
+  | 'whk'
+  | 'job'
+  | 'tpl'
+  | 'rpl'
+  | 'sup'
+  | 'req'
+
+/** `msg_01k…`: 48 bits of milliseconds and 80 random bits, so ids sort by the time they were made. */
+export function createId(prefix: IdPrefix, now: Date = new Date()): string {
+  const bytes = randomBytes(randomLength)
+  let random = ''
+  for (const byte of bytes) random += alphabet[byte & 31]
+  return `${prefix}_${encodeTime(now)}${random}`
+}
+
+/** The smallest id of a moment: bounds for partitions and for time filters over ids. */
+export function firstIdOf(prefix: IdPrefix, moment: Date): string {
+  return `${prefix}_${encodeTime(moment)}`
+}
+
+export function timeOfId(id: string): Date {
+  const text = id.slice(id.indexOf('_') + 1, id.indexOf('_') + 1 + timeLength)
+  let milliseconds = 0
+  for (const letter of text) milliseconds = milliseconds * 32 + alphabet.indexOf(letter)
+  return new Date(milliseconds)
+}
+
+function encodeTime(moment: Date): string {
+  let rest = moment.getTime()
+  let text = ''
+  for (let index = 0; index < timeLength; index += 1) {
+    text = alphabet[rest % 32] + text
+    rest = Math.floor(rest / 32)
+  }
+  return text
+}

@@ -1,0 +1,276 @@
+import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import { urlProblem, type AddressPolicy } from './address-guard.ts'
+import { createCappedBody } from './capped-body.ts'
+import { createDial, DialError } from './connection-dial.ts'
+import { createConnectionPool, type ConnectionPool, type LentConnection } from './connection-pool.ts'
+import { createPublicLookup, createSystemLookup, type NameLookup } from './name-lookup.ts'
+import { systemErrorCode } from './system-error.ts'
+
+export interface OutboundRequest {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  url: string
+  headers?: Record<string, string>
+  body?: string | Buffer
+  /** Whole call: look-up, connect, send, answer. */
+  timeoutMs: number
+  /** The rest of a longer answer is dropped, not read into memory. Default 1 MiB. */
+  maxResponseBytes?: number
+}
+
+export interface OutboundResponse {
+  status: number
+  /** Lower-case names; repeated headers joined by `, `. */
+  headers: Record<string, string>
+  body: Buffer
+  truncated: boolean
+  durationMs: number
+}
+
+export type OutboundFailure = 'blocked' | 'lookup' | 'connect' | 'tls' | 'timeout' | 'reset'
+
+/** `sent` is false only when it is certain that no byte of the request left: such a call had no effect. */
+export class OutboundError extends Error {
+  readonly failure: OutboundFailure
+  readonly sent: boolean
+  readonly durationMs: number
+
+  constructor(failure: OutboundFailure, sent: boolean, message: string, durationMs: number) {
+    super(message)
+    this.name = 'OutboundError'
+    this.failure = failure
+    this.sent = sent
+    this.durationMs = durationMs
+  }
+}
+
+export interface Outbound {
+  request(request: OutboundRequest): Promise<OutboundResponse>
+  close(): Promise<void>
+}
+
+export interface OutboundCall {
+  method: string
+  origin: string
+  /** Without the query, which may hold credentials. */
+  path: string
+  status?: number
+  failure?: OutboundFailure
+  durationMs: number
+}
+
+export interface OutboundOptions extends AddressPolicy {
+  userAgent?: string
+  /** Calls to one origin that are under way at once; the others wait within their own time limit. Default 64. */
+  maxConnectionsPerOrigin?: number
+  onCall?: (call: OutboundCall) => void
+  /** Default: DNS alone, or this machine's own look-up when private addresses are allowed. */
+  names?: NameLookup
+}
+
+const defaultMaxResponseBytes = 1024 * 1024
+const maxHeaderBytes = 16 * 1024
+const maxOrigins = 500
+const stopping = 'PipeCore is stopping'
+
+/**
+ * The only way out of PipeCore: it checks the address it dials, ends on time, follows no redirect, reads no
+ * proxy setting, repeats nothing and decompresses nothing. Throws only OutboundError.
+ */
+export function createOutbound(options: OutboundOptions): Outbound {
+  const { allowPrivateAddresses } = options
+  const names = options.names ?? (allowPrivateAddresses ? createSystemLookup() : createPublicLookup())
+  const exchanges: Exchanges = {
+    pool: createConnectionPool({
+      dial: createDial({ allowPrivateAddresses, names }),
+      maxConnectionsPerOrigin: options.maxConnectionsPerOrigin ?? 64,
+      maxOrigins,
+      maxHeaderBytes,
+    }),
+    open: new Set(),
+    closed: false,
+  }
+
+  return {
+    async request(request) {
+      const target = describeTarget(request)
+      const report = (result: Pick<OutboundCall, 'status' | 'failure' | 'durationMs'>) =>
+        options.onCall?.({ method: request.method, ...target, ...result })
+      try {
+        const message = prepareMessage(request, options.userAgent ?? 'PipeCore')
+        if (exchanges.closed) throw createError('connect', false, message.url, stopping, 0)
+        const response = await exchange(exchanges, message)
+        report({ status: response.status, durationMs: response.durationMs })
+        return response
+      } catch (error) {
+        if (error instanceof OutboundError) report({ failure: error.failure, durationMs: error.durationMs })
+        throw error
+      }
+    },
+    async close() {
+      exchanges.closed = true
+      for (const stop of exchanges.open) stop()
+      names.cancel()
+      await exchanges.pool.close()
+    },
+  }
+}
+
+interface Exchanges {
+  pool: ConnectionPool
+  open: Set<() => void>
+  closed: boolean
+}
+
+interface Message {
+  method: OutboundRequest['method']
+  url: URL
+  headers: Record<string, string>
+  body: string | Buffer | undefined
+  timeoutMs: number
+  maxResponseBytes: number
+}
+
+/** One call from queue to answer. Whatever ends it first wins; a connection is only kept after a whole answer. */
+function exchange(exchanges: Exchanges, message: Message): Promise<OutboundResponse> {
+  return new Promise((resolve, reject) => {
+    let connection: LentConnection | undefined
+    let sent = false
+    let settled = false
+    let head: { status: number; headers: Record<string, string> } = { status: 0, headers: {} }
+    let leaveQueue: (() => void) | undefined
+    const body = createCappedBody(message.maxResponseBytes)
+    const startedAt = performance.now()
+    const durationMs = () => Math.round(performance.now() - startedAt)
+
+    const settle = (fate: 'keep' | 'end', finish: () => void) => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      exchanges.open.delete(stop)
+      leaveQueue?.()
+      finish()
+      connection?.giveBack(fate)
+    }
+    const fail = (failure: OutboundFailure, words: string) =>
+      settle('end', () => reject(createError(failure, sent, message.url, words, durationMs())))
+    const answer = (fate: 'keep' | 'end') =>
+      settle(fate, () =>
+        resolve({ ...head, body: body.read(), truncated: fate === 'end', durationMs: durationMs() }),
+      )
+    const stop = () => fail(sent ? 'reset' : 'connect', stopping)
+    const timer = setTimeout(
+      () => fail('timeout', `${sent ? 'nothing complete' : 'not connected'} within ${message.timeoutMs} ms`),
+      message.timeoutMs,
+    )
+    const handler: Dispatcher.DispatchHandler = {
+      onRequestStart() {
+        if (sent) fail('reset', 'the connection was lost')
+        sent = true
+      },
+      onResponseStart(_controller, status, headers) {
+        if (status >= 200) head = { status, headers: joinHeaders(headers) }
+      },
+      onResponseData(_controller, chunk) {
+        if (!body.append(chunk)) answer('end')
+      },
+      onResponseEnd: () => answer('keep'),
+      onResponseError(_controller, error) {
+        const reason = explainFailure(error, sent)
+        fail(reason.failure, reason.words)
+      },
+    }
+
+    exchanges.open.add(stop)
+    leaveQueue = exchanges.pool.borrow(message.url.origin, (lent) => {
+      connection = lent
+      lent.client.dispatch(describeDispatch(message), handler)
+    })
+  })
+}
+
+function describeDispatch({ method, url, headers, body }: Message): Dispatcher.DispatchOptions {
+  return { method, path: url.pathname + url.search, headers, body: body ?? null }
+}
+
+/** Throws OutboundError `blocked` for a request that must not or cannot be sent. */
+function prepareMessage(request: OutboundRequest, userAgent: string): Message {
+  const url = URL.canParse(request.url) ? new URL(request.url) : undefined
+  const problem = url ? urlProblem(url) : 'The URL is not valid.'
+  if (!url || problem) throw new OutboundError('blocked', false, `Refused to call: ${problem}`, 0)
+  const headers: Record<string, string> = { 'user-agent': userAgent }
+  for (const [name, value] of Object.entries(request.headers ?? {})) {
+    const refusal = headerProblem(name, value)
+    if (refusal) throw createError('blocked', false, url, refusal, 0)
+    headers[name.toLowerCase()] = value
+  }
+  headers['accept-encoding'] = 'identity'
+  return {
+    method: request.method,
+    url,
+    headers,
+    body: request.body,
+    timeoutMs: request.timeoutMs,
+    maxResponseBytes: request.maxResponseBytes ?? defaultMaxResponseBytes,
+  }
+}
+
+const ownHeaders = new Set(
+  [
+    'host',
+    'connection',
+    'content-length',
+    'transfer-encoding',
+    'upgrade',
+    'keep-alive',
+    'expect',
+    'te',
+  ].concat(['trailer', 'proxy-connection', 'proxy-authorization']),
+)
+
+/** Why a request cannot carry this header; names it but never shows its value. */
+export function headerProblem(name: string, value: string): string | undefined {
+  if (ownHeaders.has(name.toLowerCase())) return `the header ${JSON.stringify(name)} is set by PipeCore alone`
+  try {
+    validateHeaderName(name)
+  } catch {
+    return `${JSON.stringify(name)} is not a header name`
+  }
+  try {
+    validateHeaderValue(name, value)
+  } catch {
+    return `the value of the header ${JSON.stringify(name)} has characters that a header cannot carry`
+  }
+  return undefined
+}
+
+function describeTarget(request: OutboundRequest): Pick<OutboundCall, 'origin' | 'path'> {
+  const url = URL.canParse(request.url) ? new URL(request.url) : undefined
+  return url && !urlProblem(url) ? { origin: url.origin, path: url.pathname } : { origin: '', path: '' }
+}
+
+function createError(failure: OutboundFailure, sent: boolean, url: URL, words: string, durationMs: number) {
+  const what = failure === 'blocked' ? 'Refused to call' : sent ? 'No whole answer from' : 'No connection to'
+  return new OutboundError(failure, sent, `${what} ${url.origin}: ${words}.`, durationMs)
+}
+
+function explainFailure(error: Error, sent: boolean): { failure: OutboundFailure; words: string } {
+  if (error instanceof DialError) return { failure: error.failure, words: error.message }
+  const code = systemErrorCode(error) ?? 'unknown'
+  if (code === 'UND_ERR_INVALID_ARG') return { failure: 'blocked', words: 'the request is malformed' }
+  return {
+    failure: sent ? 'reset' : 'connect',
+    words: brokenAnswers[code] ?? `the connection broke (${code})`,
+  }
+}
+
+const brokenAnswers: Record<string, string> = {
+  UND_ERR_SOCKET: 'the connection was closed before the answer was complete',
+  UND_ERR_HEADERS_OVERFLOW: `the answer's headers are larger than ${maxHeaderBytes} bytes`,
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'the answer does not have the length it announced',
+}
+
+function joinHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const pairs = Object.entries(headers).map(([name, value]) => [name, [value].flat().join(', ')])
+  return Object.fromEntries(pairs)
+}

@@ -1,0 +1,57 @@
+import { createHmac } from 'node:crypto'
+import pg from 'pg'
+import type { DatabaseUrls } from './database.ts'
+
+const groups = { app: 'pipecore_app', system: 'pipecore_system' } as const
+
+/**
+ * Makes the two groups that policies name and, per database, one login in each. Neither owns anything or
+ * bypasses row-level security. Passwords derive from the owner's URL, so every process of an installation
+ * finds the same ones without storing them.
+ */
+export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<DatabaseUrls> {
+  const database = new URL(ownerUrl).pathname.slice(1)
+  await owner.query('select pg_advisory_lock(715001)')
+  try {
+    for (const group of Object.values(groups)) await createRole(owner, group, 'nologin')
+    const urls = { app: roleUrl(ownerUrl, 'app'), system: roleUrl(ownerUrl, 'system') }
+    for (const [kind, group] of Object.entries(groups)) {
+      const url = new URL(urls[kind as keyof DatabaseUrls])
+      const login = loginName(kind as keyof DatabaseUrls, database)
+      await createRole(owner, login, 'login')
+      const name = pg.escapeIdentifier(login)
+      const password = pg.escapeLiteral(decodeURIComponent(url.password))
+      await owner.query(`alter role ${name} password ${password}`)
+      await owner.query(`grant ${group} to ${name}`)
+      await owner.query(
+        `alter role ${name} in database ${pg.escapeIdentifier(database)} set search_path = pipecore`,
+      )
+      await owner.query(
+        `alter role ${name} in database ${pg.escapeIdentifier(database)} set idle_in_transaction_session_timeout = '30s'`,
+      )
+    }
+    return urls
+  } finally {
+    await owner.query('select pg_advisory_unlock(715001)')
+  }
+}
+
+async function createRole(owner: pg.Client, name: string, login: 'login' | 'nologin'): Promise<void> {
+  const { rowCount } = await owner.query('select 1 from pg_roles where rolname = $1', [name])
+  if (rowCount === 0) await owner.query(`create role ${pg.escapeIdentifier(name)} ${login}`)
+}
+
+function loginName(kind: keyof DatabaseUrls, database: string): string {
+  return `${groups[kind]}_${database}`.slice(0, 63)
+}
+
+/** Keeps what follows the first dot of the owner's user name: poolers such as Supabase's route by it. */
+function roleUrl(ownerUrl: string, kind: keyof DatabaseUrls): string {
+  const url = new URL(ownerUrl)
+  const routing = decodeURIComponent(url.username).split('.').slice(1).join('.')
+  const login = loginName(kind, url.pathname.slice(1))
+  const secret = createHmac('sha256', decodeURIComponent(url.password)).update(`pipecore role ${login}`)
+  url.password = secret.digest('hex')
+  url.username = encodeURIComponent(routing === '' ? login : `${login}.${routing}`)
+  return url.href
+}

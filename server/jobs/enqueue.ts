@@ -1,0 +1,71 @@
+import type { Kysely } from 'kysely'
+import type { TenantScope } from '#core/database.ts'
+import { PipeError } from '#core/errors.ts'
+import { createId } from '#core/ids.ts'
+import type { JobDefinition } from '#core/module.ts'
+import { insertJobs } from './queries.ts'
+import type { JobsTables } from './tables.ts'
+
+export interface EnqueueOptions {
+  /** The tenant whose work it is; without one it is the platform's own and `db` must be the system's. */
+  scope?: TenantScope
+  now: Date
+  traceId: string
+}
+
+export interface NewJob<Payload> {
+  payload: Payload
+  /** Default: now. */
+  runAt?: Date
+  /** Enqueued once per tenant, job name and key; remembered for 35 days. */
+  key?: string
+}
+
+/**
+ * Makes a job durable with the caller's transaction. After its commit, `wakeWork('job')` lets it start at once.
+ * @returns its id; undefined when the key was already enqueued.
+ * @throws PipeError `job_payload_invalid` when the payload would not survive storing.
+ */
+export async function enqueueJob<Payload>(
+  db: Kysely<JobsTables>,
+  definition: JobDefinition<Payload>,
+  payload: Payload,
+  options: EnqueueOptions & Omit<NewJob<Payload>, 'payload'>,
+): Promise<string | undefined> {
+  const [id] = await enqueueJobs(db, definition, [{ payload, runAt: options.runAt, key: options.key }], options)
+  return id
+}
+
+/** Many jobs of one kind in one statement. @returns ids in order; undefined where the key was already enqueued. */
+export async function enqueueJobs<Payload>(
+  db: Kysely<JobsTables>,
+  definition: JobDefinition<Payload>,
+  jobs: readonly NewJob<Payload>[],
+  options: EnqueueOptions,
+): Promise<(string | undefined)[]> {
+  const rows = jobs.map((job) => ({
+    id: createId('job', options.now),
+    payload: toStoredPayload(definition, job.payload),
+    runAt: job.runAt ?? options.now,
+    key: job.key ?? null,
+  }))
+  const inserted = await insertJobs(db, {
+    rows,
+    name: definition.name,
+    tenantId: options.scope?.tenantId ?? null,
+    productId: options.scope?.productId ?? null,
+    traceId: options.traceId,
+    now: options.now,
+  })
+  return rows.map((row) => (inserted.has(row.id) ? row.id : undefined))
+}
+
+/** Validates what will be read back, not what was given: a Date or an undefined does not survive JSON. */
+function toStoredPayload<Payload>(definition: JobDefinition<Payload>, payload: Payload): string {
+  const text = JSON.stringify(payload ?? null)
+  const parsed = definition.payload.safeParse(JSON.parse(text))
+  if (parsed.success) return text
+  throw new PipeError('job_payload_invalid', 500, `The payload of the job ${definition.name} is invalid.`, {
+    errors: parsed.error.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message })),
+  })
+}

@@ -1,0 +1,21 @@
+import type { Module } from '#core/module.ts'
+import { ownJobs } from './jobs.ts'
+import { routes } from './routes.ts'
+import { createJobWorkers } from './workers.ts'
+
+export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
+export { insertWork, type NewWork } from './new-work.ts'
+export type { JobsTables } from './tables.ts'
+export { wakeWork } from './wake.ts'
+export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
+export { LeaseLost } from './work-leases.ts'
+export { createWorkLoop, WorkerStopped, type WorkLoopOptions } from './work-loop.ts'
+
+export const jobs: Module = {
+  name: 'jobs',
+  needs: ['tenants'],
+  migrations: new URL('./migrations/', import.meta.url),
+  routes,
+  jobs: ownJobs,
+  workers: createJobWorkers,
+}

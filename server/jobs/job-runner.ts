@@ -1,0 +1,148 @@
+import type { Logger } from 'pino'
+import type { Context } from '#core/context.ts'
+import type { TenantScope } from '#core/database.ts'
+import { createGroup } from '#core/grouped.ts'
+import { createId } from '#core/ids.ts'
+import { type JobDefinition, RetryLater, type Worker } from '#core/module.ts'
+import { type AttemptRow, findJobs, findRevivedAttempt, insertAttempts, type JobRow } from './queries.ts'
+import type { AttemptOutcome } from './tables.ts'
+import type { FinishedWork, WorkItem, WorkResult } from './work.ts'
+import { createWorkLoop, WorkerStopped } from './work-loop.ts'
+
+export type JobDefinitions = ReadonlyMap<string, JobDefinition>
+
+interface Attempt {
+  outcome: AttemptOutcome
+  error: string | null
+}
+
+type JobResult = WorkResult<Attempt>
+
+const leaseSeconds = 30
+const longestBackoffMs = 3_600_000
+const longestErrorText = 1_000
+
+/** Runs background jobs: with a time limit, again after failures, dead after the last attempt. */
+export function createJobRunner(context: Context, definitions: JobDefinitions): Worker & { wake(): void } {
+  const loadJob = createGroup<string, JobRow | undefined>({
+    maxSize: 200,
+    flush: async (ids) => {
+      const found = await findJobs(context.database.system, ids)
+      return ids.map((id) => found.get(id))
+    },
+  })
+  return createWorkLoop<Attempt>({
+    database: context.database,
+    kind: 'job',
+    leaseSeconds,
+    log: context.log,
+    now: () => context.now(),
+    run: async (item, signal) => {
+      const job = await loadJob(item.ref)
+      if (job === undefined) return { kind: 'dead', error: 'The log of this job is gone.' }
+      const definition = definitions.get(job.name)
+      if (definition === undefined) return postponeUnknown(context, job)
+      return runJob(context, { definition, job, item, signal })
+    },
+    record: (db, finished) => insertAttempts(db, finished.flatMap(toAttemptRow)),
+  })
+}
+
+interface Task {
+  definition: JobDefinition
+  job: JobRow
+  item: WorkItem
+  signal: AbortSignal
+}
+
+async function runJob(context: Context, task: Task): Promise<JobResult> {
+  const { definition, job, item } = task
+  const attempts = await countAttempts(context, task)
+  if (item.attempt > attempts) return toDead('The process died during the last attempt.')
+  const lastAttempt = item.attempt === attempts
+  const timeout = AbortSignal.timeout(definition.timeoutSeconds * 1000)
+  const signal = AbortSignal.any([task.signal, timeout])
+  const log = context.log.child({ job: job.id, name: job.name, attempt: item.attempt, trace_id: job.trace_id })
+  try {
+    const payload = definition.payload.parse(JSON.parse(job.payload))
+    const run = { jobId: job.id, attempt: item.attempt, lastAttempt, scope: scopeOf(job), traceId: job.trace_id, signal }
+    await settleBeforeAbort(definition.run({ ...context, log }, payload, run), signal)
+    return { kind: 'done', detail: { outcome: 'done', error: null } }
+  } catch (error) {
+    const cause = timeout.aborted ? new Error(`The job took longer than ${definition.timeoutSeconds} s.`) : error
+    return toFailure(log, cause, { attempt: item.attempt, lastAttempt, now: context.now() })
+  }
+}
+
+/** A job that an operator sent back has its attempts once more on top of those before. */
+async function countAttempts(context: Context, { definition, job, item }: Task): Promise<number> {
+  if (item.attempt <= definition.attempts) return definition.attempts
+  return (await findRevivedAttempt(context.database.system, job.id)) + definition.attempts
+}
+
+function toFailure(log: Logger, error: unknown, at: { attempt: number; lastAttempt: boolean; now: Date }): JobResult {
+  const message = messageOf(error)
+  const counts = !(error instanceof RetryLater) || error.counts
+  if (counts && at.lastAttempt) {
+    log.error({ err: error }, 'job is dead')
+    return toDead(message)
+  }
+  log.warn({ err: error }, counts ? 'job failed; it is tried again' : 'job postponed')
+  const runAt = new Date(at.now.getTime() + delayAfter(error, at.attempt))
+  return { kind: 'retry', runAt, counts, detail: { outcome: counts ? 'failed' : 'postponed', error: message } }
+}
+
+function delayAfter(error: unknown, attempt: number): number {
+  if (error instanceof RetryLater) return error.afterMs
+  if (error instanceof WorkerStopped) return 0
+  return backoffMs(attempt, Math.random())
+}
+
+/** 2 s, 4 s, 8 s … 1 h, each shortened by up to a half, so that what failed together does not come back together. */
+export function backoffMs(attempt: number, random: number): number {
+  return Math.min(longestBackoffMs, 2 ** Math.min(attempt, 20) * 1000) * (1 - random / 2)
+}
+
+function toDead(error: string): JobResult {
+  return { kind: 'dead', error, detail: { outcome: 'dead', error } }
+}
+
+/** During a deployment an older process meets jobs of a newer one; one that knows them takes them soon. */
+function postponeUnknown(context: Context, job: JobRow): JobResult {
+  context.log.warn({ job: job.id, name: job.name }, 'this process has no such job; left for another one')
+  return { kind: 'retry', runAt: new Date(context.now().getTime() + backoffMs(2, Math.random())), counts: false }
+}
+
+function scopeOf(job: JobRow): TenantScope | undefined {
+  if (job.tenant_id === null || job.product_id === null) return undefined
+  return { tenantId: job.tenant_id, productId: job.product_id, traceId: job.trace_id }
+}
+
+function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  return text.replaceAll('\0', '').slice(0, longestErrorText)
+}
+
+function toAttemptRow({ item, result, startedAt, durationMs }: FinishedWork<Attempt>): AttemptRow[] {
+  if (result.detail === undefined) return []
+  return [
+    {
+      id: createId('att', startedAt),
+      job_id: item.ref,
+      tenant_id: item.tenantId,
+      attempt: item.attempt,
+      ...result.detail,
+      started_at: startedAt,
+      duration_ms: durationMs,
+    },
+  ]
+}
+
+/** A job that ignores its signal must not hold its slot for ever. */
+async function settleBeforeAbort(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    work.then(resolve, reject)
+  })
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod'
+import type { Context } from '#core/context.ts'
+import { firstIdOf } from '#core/ids.ts'
+import { type JobDefinition, RetryLater } from '#core/module.ts'
+import { deleteDeadWork, deleteJobKeys, maintainPartitions } from './queries.ts'
+
+const deadWorkDays = 30
+const keyDays = 35
+
+const maintenance: JobDefinition = {
+  name: 'jobs.maintain_partitions',
+  payload: z.strictObject({}),
+  attempts: 10,
+  timeoutSeconds: 120,
+  schedule: '10 0 * * *',
+  async run(context) {
+    const changes = await maintainPartitions(context.database.system)
+    if (changes.length > 0) context.log.info({ changes }, 'partitions maintained')
+    if (changes.some((change) => change.action === 'postponed')) {
+      throw new RetryLater('A long transaction holds a table whose partitions change.', 60_000)
+    }
+  },
+}
+
+const expiry: JobDefinition = {
+  name: 'jobs.delete_expired',
+  payload: z.strictObject({}),
+  attempts: 10,
+  timeoutSeconds: 120,
+  schedule: '40 3 * * *',
+  async run(context) {
+    const { system } = context.database
+    const deadWork = await deleteDeadWork(system, daysAgo(context, deadWorkDays))
+    const keys = await deleteJobKeys(system, firstIdOf('job', daysAgo(context, keyDays)))
+    context.log.info({ deadWork, keys }, 'expired rows deleted')
+  },
+}
+
+function daysAgo(context: Context, days: number): Date {
+  return new Date(context.now().getTime() - days * 86_400_000)
+}
+
+export const ownJobs: readonly JobDefinition[] = [maintenance, expiry]

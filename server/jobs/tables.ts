@@ -1,0 +1,64 @@
+import type { WorkKind } from './work.ts'
+
+export interface JobsTables {
+  work: {
+    id: string
+    kind: WorkKind
+    lane: string
+    tenant_id: string | null
+    product_id: string | null
+    ref: string
+    run_at: Date
+    lease_until: Date | null
+    attempts: number
+    token: string | null
+  }
+  dead_work: {
+    id: string
+    kind: WorkKind
+    lane: string
+    tenant_id: string | null
+    product_id: string | null
+    ref: string
+    run_at: Date
+    attempts: number
+    error: string
+    died_at: Date
+  }
+  jobs: {
+    id: string
+    tenant_id: string | null
+    product_id: string | null
+    name: string
+    payload: string
+    trace_id: string
+    created_at: Date
+  }
+  job_attempts: {
+    id: string
+    job_id: string
+    tenant_id: string | null
+    attempt: number
+    outcome: AttemptOutcome
+    error: string | null
+    started_at: Date
+    duration_ms: number
+  }
+  job_keys: {
+    /** '' for the platform's own jobs. */
+    tenant_id: string
+    name: string
+    key: string
+    job_id: string
+  }
+}
+
+/**
+ * `failed` is tried again, `postponed` as well and did not count; `revived` is no try but an operator who sent a
+ * dead job back.
+ */
+export type AttemptOutcome = 'done' | 'failed' | 'postponed' | 'dead' | 'revived'
+
+declare module '#core/database.ts' {
+  interface Tables extends JobsTables {}
+}

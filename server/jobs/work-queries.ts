@@ -1,0 +1,130 @@
+import { type Kysely, sql } from 'kysely'
+import type { JobsTables } from './tables.ts'
+import type { Claim, WorkItem, WorkKind, WorkResult } from './work.ts'
+
+type Db = Kysely<JobsTables>
+
+export interface ClaimRequest {
+  kind: WorkKind
+  /** The claim starts behind this lane; '' is the beginning. */
+  after: string
+  total: number
+  perLane: number
+  /** Rows that these lanes may get instead of `perLane`. */
+  rooms: ReadonlyMap<string, number>
+  token: string
+  leaseSeconds: number
+  now: Date
+}
+
+export interface ClaimAnswer {
+  claims: Claim[]
+  after: string
+  /** Every lane was looked at and nothing was left out for want of `total`. */
+  complete: boolean
+}
+
+interface ClaimRow {
+  id: string | null
+  lane: string
+  tenant_id: string | null
+  product_id: string | null
+  ref: string
+  run_at: Date
+  attempts: number
+  next_after: string
+  complete: boolean
+}
+
+/** Lanes looked at by one claim: bounds its cost, the next one goes on from there. */
+const lanesPerClaim = 256
+
+export async function claimWork(db: Db, request: ClaimRequest): Promise<ClaimAnswer> {
+  const claimedAt = performance.now()
+  const { rows } = await sql<ClaimRow>`select * from claim_work(
+    ${request.kind}, ${request.after}, ${lanesPerClaim}, ${request.total}, ${request.perLane},
+    ${[...request.rooms.keys()]}, ${[...request.rooms.values()]},
+    ${request.token}, ${request.leaseSeconds}, ${request.now})`.execute(db)
+  const claims = rows.flatMap((row) =>
+    row.id === null ? [] : [{ item: toItem(request.kind, row.id, row), token: request.token, claimedAt }],
+  )
+  return { claims, after: rows[0]?.next_after ?? '', complete: rows[0]?.complete ?? true }
+}
+
+function toItem(kind: WorkKind, id: string, row: ClaimRow): WorkItem {
+  return {
+    id,
+    kind,
+    lane: row.lane,
+    tenantId: row.tenant_id,
+    productId: row.product_id,
+    ref: row.ref,
+    runAt: row.run_at,
+    attempt: row.attempts,
+  }
+}
+
+interface HeldRow {
+  id: string
+  token: string
+}
+
+/** @returns whether each claim was still held. */
+export async function extendWork(db: Db, claims: readonly Claim[], leaseSeconds: number): Promise<boolean[]> {
+  const sorted = sortById(claims, (claim) => claim.item.id)
+  const { rows } = await sql<HeldRow>`select id, token from extend_work(
+    ${sorted.map((claim) => claim.item.id)}, ${sorted.map((claim) => claim.token)}, ${leaseSeconds})`.execute(
+    db,
+  )
+  return areHeld(claims, rows)
+}
+
+export interface Ending {
+  claim: Claim
+  /** `release`: as it was before the claim. `abandon`: the attempt may have had effect and counts. */
+  result: WorkResult | { kind: 'release' } | { kind: 'abandon' }
+}
+
+/** @returns whether each claim was still held; nothing was done to the others. */
+export async function finishWork(db: Db, endings: readonly Ending[], now: Date): Promise<boolean[]> {
+  const sorted = sortById(endings, (ending) => ending.claim.item.id).map(toFinishRow)
+  const { rows } = await sql<HeldRow>`select id, token from finish_work(
+    ${sorted.map((row) => row.id)}, ${sorted.map((row) => row.token)}, ${sorted.map((row) => row.outcome)},
+    ${sorted.map((row) => row.runAt)}, ${sorted.map((row) => row.error)}, ${now})`.execute(db)
+  return areHeld(
+    endings.map((ending) => ending.claim),
+    rows,
+  )
+}
+
+function toFinishRow({ claim, result }: Ending) {
+  return {
+    id: claim.item.id,
+    token: claim.token,
+    outcome: outcomeOf(result),
+    runAt: result.kind === 'retry' ? result.runAt : null,
+    // PostgreSQL's text holds no NUL.
+    error: result.kind === 'dead' ? result.error.replaceAll('\0', '') : null,
+  }
+}
+
+function outcomeOf(result: Ending['result']): 'done' | 'dead' | 'retry' | 'release' {
+  if (result.kind === 'abandon') return 'retry'
+  if (result.kind === 'retry' && !result.counts) return 'release'
+  return result.kind
+}
+
+function areHeld(claims: readonly Claim[], rows: readonly HeldRow[]): boolean[] {
+  const held = new Set(rows.map((row) => `${row.id} ${row.token}`))
+  return claims.map((claim) => held.has(`${claim.item.id} ${claim.token}`))
+}
+
+/** Statements that lock several rows do so in one order, or two of them could wait for each other. */
+function sortById<Entry>(entries: readonly Entry[], idOf: (entry: Entry) => string): Entry[] {
+  return entries.toSorted((left, right) => (idOf(left) < idOf(right) ? -1 : 1))
+}
+
+/** Must run outside a transaction. Before PostgreSQL 17 only an owner may: then it does nothing. */
+export async function vacuumWork(db: Db): Promise<void> {
+  await sql`vacuum (skip_locked, index_cleanup on, truncate off) work`.execute(db)
+}

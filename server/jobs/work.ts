@@ -1,0 +1,41 @@
+/** What a row of `work` is: its body is found under `ref`, in `jobs` or among the events. */
+export type WorkKind = 'job' | 'delivery'
+
+/** One claimed piece of work. */
+export interface WorkItem {
+  id: string
+  kind: WorkKind
+  /** Whose turn it is in fair claims: a tenant, an endpoint, or the platform. */
+  lane: string
+  tenantId: string | null
+  productId: string | null
+  ref: string
+  runAt: Date
+  /** 1 for the first. Above 1 an earlier attempt failed or its process died at any point. */
+  attempt: number
+}
+
+export type WorkResult<Detail = unknown> = (
+  | { kind: 'done' }
+  /** `counts: false` gives the attempt back: it had no effect and was not the work's fault. */
+  | { kind: 'retry'; runAt: Date; counts: boolean }
+  | { kind: 'dead'; error: string }
+) & {
+  /** For `record`. */
+  detail?: Detail
+}
+
+export interface FinishedWork<Detail = unknown> {
+  item: WorkItem
+  result: WorkResult<Detail>
+  startedAt: Date
+  durationMs: number
+}
+
+export interface Claim {
+  item: WorkItem
+  /** The fence: made anew for every claim, replaced when somebody else claims the row. */
+  token: string
+  /** Milliseconds of the monotonic clock, from before the claim was sent. */
+  claimedAt: number
+}

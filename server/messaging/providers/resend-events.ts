@@ -1,0 +1,212 @@
+import { z } from 'zod'
+import { describeError, readWebhookJson } from '#connections'
+import type { RawWebhook } from '#connections'
+import { readMediaKind } from './inbound-content.ts'
+import { isAutomatedMail, readMailbox } from './mailbox.ts'
+import type { ConsentReport, InboundMessage, ProviderReport, StatusReport } from './provider.ts'
+import type { SuppressionReason } from './provider.ts'
+
+const text = z.string().nullish()
+
+const event = z.looseObject({
+  type: z.string(),
+  created_at: text,
+  data: z.looseObject({
+    email_id: text,
+    email: text,
+    from: text,
+    to: z.array(z.string()).nullish(),
+    received_for: z.array(z.string()).nullish(),
+    subject: text,
+    tags: z.record(z.string(), z.string()).nullish(),
+    bounce: z.looseObject({ type: text, message: text }).nullish(),
+    failed: z.looseObject({ reason: text }).nullish(),
+    suppressed: z.looseObject({ type: text, reason: text, message: text }).nullish(),
+    click: z.looseObject({ link: text }).nullish(),
+    origin: text,
+    unsubscribed: z.boolean().nullish(),
+    topics: z.array(z.looseObject({ subscription: text })).nullish(),
+    attachments: z.array(z.looseObject({ id: text, filename: text, content_type: text })).nullish(),
+  }),
+})
+type Event = z.output<typeof event>
+type Data = Event['data']
+
+/** Tags hold ASCII letters, digits, `_` and `-` only, at most 256 of them. */
+export function writeTag(value: string): string {
+  return value.replaceAll(/[^\w-]/g, '_').slice(0, 256)
+}
+
+/** The tag of the tenant must be ours where there is one; other events are ours by their signing secret. */
+export function ownsResendEvent(webhook: RawWebhook, _account: unknown, tenantId: string): boolean {
+  const read = event.safeParse(readWebhookJson(webhook))
+  if (!read.success) return false
+  const named = read.data.data.tags?.tenant_id
+  return !named || named === writeTag(tenantId)
+}
+
+export function parseResendWebhook(webhook: RawWebhook): ProviderReport[] {
+  const read = event.safeParse(readWebhookJson(webhook))
+  if (!read.success) return []
+  const { type, created_at: createdAt, data } = read.data
+  const id = webhook.headers['svix-id'] ?? `${data.email_id ?? data.email}:${type}:${createdAt}`
+  const about = {
+    key: id,
+    at: readTime(createdAt, webhook.headers['svix-timestamp']),
+    ...(data.tags?.message_id && { messageId: data.tags.message_id }),
+    ...(data.email_id && { providerMessageId: data.email_id }),
+  }
+  if (type === 'email.received') return data.email_id ? [readInbound(data, data.email_id, about)] : []
+  return readEngagement(type, data, about) ?? readConsent(type, data, about) ?? readStatus(type, data, about)
+}
+
+/** The state that `last_event` of a look-up stands for. */
+export function reportResendStatus(emailId: string, lastEvent: string, at: Date): StatusReport | undefined {
+  const state = ['opened', 'clicked', 'complained'].includes(lastEvent) ? 'delivered' : lastEvent
+  const [report] = readStatus(
+    `email.${state}`,
+    {},
+    { key: `${emailId}:${state}`, at, providerMessageId: emailId },
+  )
+  return report
+}
+
+interface About {
+  key: string
+  at: Date
+  messageId?: string
+  providerMessageId?: string
+}
+
+function readStatus(type: string, data: Data, about: About): StatusReport[] {
+  const meaning = type === 'email.bounced' ? readBounce(data) : statuses.get(type)?.(data)
+  if (!meaning) return []
+  const recipient = readRecipient(data)
+  return [{ type: 'status', ...about, ...(recipient && { recipient }), ...meaning }]
+}
+
+function readEngagement(type: string, data: Data, about: About): ProviderReport[] | undefined {
+  const recipient = readRecipient(data)
+  const common = { type: 'engagement', ...about, machine: false, recipient } as const
+  if (type === 'email.opened') return [{ ...common, engagement: 'opened' }]
+  if (type === 'email.clicked') {
+    return [{ ...common, engagement: 'clicked', url: data.click?.link ?? undefined }]
+  }
+  if (type !== 'email.complained') return undefined
+  const complaint = { ...common, engagement: 'complained' } as const
+  return [
+    complaint,
+    writeConsent(recipient ?? '', 'out', 'complained', { ...about, key: `${about.key}:consent` }),
+  ]
+}
+
+/** A contact that is not unsubscribed proves no consent: only its unsubscribing is reported. */
+function readConsent(type: string, data: Data, about: About): ConsentReport[] | undefined {
+  const { email } = data
+  if (!email) return undefined
+  const reason = origins.get(data.origin ?? '') ?? 'unsubscribed'
+  if (type === 'suppression.added') return [writeConsent(email, 'out', reason, about)]
+  if (type === 'suppression.removed') return [writeConsent(email, 'in', reason, about)]
+  if (type === 'contact.updated' && data.unsubscribed) {
+    return [writeConsent(email, 'out', 'unsubscribed', about)]
+  }
+  if (type !== 'contact.topics.updated' || !data.topics?.length) return undefined
+  if (data.topics.every(({ subscription }) => subscription === 'opt_out')) {
+    return [writeConsent(email, 'out', 'unsubscribed', about)]
+  }
+  if (data.topics.every(({ subscription }) => subscription === 'opt_in')) {
+    return [writeConsent(email, 'in', 'unsubscribed', about)]
+  }
+  return undefined
+}
+
+function writeConsent(
+  recipient: string,
+  consent: 'out' | 'in',
+  reason: SuppressionReason,
+  about: About,
+): ConsentReport {
+  return { type: 'consent', ...about, consent, recipient, reason }
+}
+
+/** The webhook carries no text: the content is fetched before use. */
+function readInbound(data: Data, emailId: string, about: About): InboundMessage {
+  const author = readMailbox(data.from ?? '')
+  const from = author?.email ?? data.from ?? ''
+  return {
+    type: 'inbound',
+    key: about.key,
+    at: about.at,
+    providerMessageId: emailId,
+    from,
+    to: data.received_for?.[0] ?? readRecipient(data) ?? '',
+    profileName: author?.name,
+    subject: data.subject ?? undefined,
+    media: (data.attachments ?? []).map(({ id, filename, content_type: contentType }) => ({
+      kind: readMediaKind(contentType),
+      providerMediaId: id ?? undefined,
+      contentType: contentType ?? undefined,
+      filename: filename ?? undefined,
+    })),
+    automated: isAutomatedMail({}, from),
+    fetchContent: true,
+  }
+}
+
+function readRecipient({ to }: Data): string | undefined {
+  const [first] = to ?? []
+  return first === undefined ? undefined : (readMailbox(first)?.email ?? first)
+}
+
+function readTime(createdAt: string | null | undefined, signedAt: string | undefined): Date {
+  const at = Date.parse(createdAt ?? '')
+  if (!Number.isNaN(at)) return new Date(at)
+  return Number(signedAt) > 0 ? new Date(Number(signedAt) * 1000) : new Date()
+}
+
+type Meaning = Pick<StatusReport, 'status' | 'detail' | 'error' | 'suppress'>
+
+const statuses = new Map<string, (data: Data) => Meaning>([
+  ['email.queued', () => ({ status: 'queued' })],
+  ['email.scheduled', () => ({ status: 'scheduled' })],
+  ['email.sent', () => ({ status: 'sent' })],
+  ['email.delivery_delayed', () => ({ status: 'sent', detail: 'delayed' })],
+  ['email.delivered', () => ({ status: 'delivered' })],
+  ['email.canceled', () => ({ status: 'canceled' })],
+  ['email.failed', readFailure],
+  ['email.suppressed', readSuppressed],
+])
+
+/** Only a permanent bounce condemns the address. */
+function readBounce({ bounce }: Data): Meaning {
+  const isPermanent = bounce?.type === 'Permanent'
+  const error = describeError([isPermanent ? 'recipient' : 'transient', 'never', false], {
+    code: bounce?.type,
+    message: bounce?.message,
+  })
+  return { status: 'failed', detail: 'bounced', error, ...(isPermanent && { suppress: 'bounced' }) }
+}
+
+function readFailure({ failed }: Data): Meaning {
+  const reason = failed?.reason ?? undefined
+  const isQuota = /quota|rate_limit/.test(reason ?? '')
+  const error = describeError(isQuota ? ['rate_limited', 'never', true] : ['unknown', 'never', false], {
+    message: reason,
+  })
+  return { status: 'failed', error }
+}
+
+function readSuppressed({ suppressed }: Data): Meaning {
+  const isComplaint = suppressed?.reason === 'previous_complaint'
+  const error = describeError([isComplaint ? 'opted_out' : 'recipient', 'never', false], {
+    code: suppressed?.type,
+    message: suppressed?.message ?? suppressed?.reason,
+  })
+  return { status: 'failed', detail: 'suppressed', error, suppress: isComplaint ? 'complained' : 'bounced' }
+}
+
+const origins = new Map<string, SuppressionReason>([
+  ['bounce', 'bounced'],
+  ['complaint', 'complained'],
+  ['manual', 'unsubscribed'],
+])

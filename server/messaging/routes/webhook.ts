@@ -1,0 +1,58 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Context } from '#core/context.ts'
+import { notFound } from '#core/errors.ts'
+import type { App } from '#core/module.ts'
+import { openConnectionOfProvider, type RawWebhook } from '#connections'
+import { receiveWebhook } from '#webhooks/inbound'
+import { findTenantScope } from '#tenants'
+import { requireMessagingProvider } from '../provider-registry.ts'
+import type { Channel } from '../providers/provider.ts'
+import { readWebhook } from '../webhook-job.ts'
+
+const bodyLimitBytes = 32 * 1024 * 1024
+
+/** Where providers report to us: the raw bytes count, so no parser touches them. */
+export function webhookRoutes(app: App, context: Context): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  for (const channel of ['whatsapp', 'sms', 'email'] as const) {
+    app.route({
+      method: ['GET', 'POST'],
+      url: `/messaging/webhook/${channel}`,
+      bodyLimit: bodyLimitBytes,
+      config: { public: true },
+      schema: {
+        tags: ['Webhooks in'],
+        summary: `Providers of ${channel} report here: ?tenant_id=…&provider=…`,
+        security: [],
+      },
+      handler: (request, reply) => receive(context, channel, request as unknown as FastifyRequest, reply as unknown as FastifyReply),
+    })
+  }
+}
+
+async function receive(context: Context, channel: Channel, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const webhook = toRawWebhook(context, request)
+  const tenantId = webhook.query.get('tenant_id') ?? ''
+  const provider = requireMessagingProvider(webhook.query.get('provider') ?? '', channel)
+  const scope = await findTenantScope(context, tenantId, request.traceId)
+  if (scope === undefined) throw notFound('tenant', tenantId)
+  const connection = await context.database.asTenant(scope, (db) =>
+    openConnectionOfProvider(context, db, scope, channel, provider),
+  )
+  const answer = await receiveWebhook(context, webhook, { scope, capability: channel, provider, connection, job: readWebhook })
+  if (answer.contentType !== undefined) reply.type(answer.contentType)
+  return reply.code(answer.status).send(answer.body ?? '')
+}
+
+function toRawWebhook(context: Context, request: FastifyRequest): RawWebhook {
+  const publicUrl = context.config.publicUrl + request.raw.url
+  const headers = Object.entries(request.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : (value ?? '')])
+  return {
+    method: request.method,
+    publicUrl,
+    query: new URL(publicUrl).searchParams,
+    headers: Object.fromEntries(headers) as Record<string, string>,
+    body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+  }
+}

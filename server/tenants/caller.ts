@@ -1,0 +1,111 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Context } from '#core/context.ts'
+import type { TenantScope } from '#core/database.ts'
+import { notFound, PipeError } from '#core/errors.ts'
+import { hashKey, isWellFormedKey } from './key-format.ts'
+import { findKeyByHash, findTenant, touchKey } from './queries.ts'
+import type { Scope } from './schema.ts'
+
+/** Who is calling: the platform's operator, a product (for its tenants), or one tenant (for itself). */
+export type Caller =
+  | { kind: 'admin'; scopes: readonly string[] }
+  | { kind: 'product'; productId: string; scopes: readonly string[] }
+  | { kind: 'tenant'; productId: string; tenantId: string; scopes: readonly string[] }
+
+const touchAfterMs = 60_000
+
+/** @throws PipeError 401 that says what is wrong with the header or the key. */
+export async function authenticate(context: Context, authorization: string | undefined): Promise<Caller> {
+  const key = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1]?.trim()
+  if (key === undefined) {
+    throw unauthenticated('key_missing', 'Send your API key as "Authorization: Bearer pck_…".')
+  }
+  if (context.config.adminKey !== undefined && equalTexts(key, context.config.adminKey)) {
+    return { kind: 'admin', scopes: ['*'] }
+  }
+  if (!isWellFormedKey(key)) {
+    throw unauthenticated('key_malformed', 'This is not a whole PipeCore key: its checksum does not fit.')
+  }
+  const row = await findKeyByHash(context.database.system, hashKey(key))
+  const now = context.now()
+  if (row === undefined || row.revoked_at !== null) {
+    throw unauthenticated('key_unknown', 'This API key does not exist or was deleted.')
+  }
+  if (row.expires_at !== null && row.expires_at <= now) {
+    throw unauthenticated('key_expired', `This API key expired at ${row.expires_at.toISOString()}.`)
+  }
+  if (row.last_used_at === null || now.getTime() - row.last_used_at.getTime() > touchAfterMs) {
+    await touchKey(context.database.system, row.id, now)
+  }
+  return toCaller(row)
+}
+
+function toCaller(row: {
+  product_id: string | null
+  tenant_id: string | null
+  product_of_tenant: string | null
+  scopes: string[]
+}): Caller {
+  if (row.tenant_id !== null) {
+    return {
+      kind: 'tenant',
+      tenantId: row.tenant_id,
+      productId: row.product_of_tenant ?? '',
+      scopes: row.scopes,
+    }
+  }
+  if (row.product_id !== null) return { kind: 'product', productId: row.product_id, scopes: row.scopes }
+  return { kind: 'admin', scopes: row.scopes }
+}
+
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (caller.scopes.includes('*') || caller.scopes.includes(scope)) return
+  throw new PipeError('scope_missing', 403, `This API key lacks the scope ${scope}.`)
+}
+
+/** @throws PipeError 403 */
+export function requireAdmin(caller: Caller): void {
+  if (caller.kind !== 'admin') throw new PipeError('admin_required', 403, 'Only the admin key may do this.')
+}
+
+/**
+ * The scope to act in for a tenant.
+ * @throws PipeError 404 when there is no such tenant or this caller may not know of it.
+ */
+export async function scopeFor(
+  context: Context,
+  caller: Caller,
+  tenantId: string,
+  traceId: string,
+): Promise<TenantScope> {
+  if (caller.kind === 'tenant') {
+    if (caller.tenantId !== tenantId) throw notFound('tenant', tenantId)
+    return { tenantId, productId: caller.productId, traceId }
+  }
+  const tenant = await findTenant(context.database.system, tenantId)
+  const visible = tenant !== undefined && (caller.kind === 'admin' || tenant.product_id === caller.productId)
+  if (!visible) throw notFound('tenant', tenantId)
+  return { tenantId, productId: tenant.product_id, traceId }
+}
+
+/** The scope of a tenant named by a request that proves itself otherwise, such as a provider's webhook. */
+export async function findTenantScope(context: Context, tenantId: string, traceId: string): Promise<TenantScope | undefined> {
+  const tenant = await findTenant(context.database.system, tenantId)
+  return tenant === undefined ? undefined : { tenantId: tenant.id, productId: tenant.product_id, traceId }
+}
+
+/** @throws PipeError 404 when this caller may not act for the product. */
+export function requireProduct(caller: Caller, productId: string): void {
+  if (caller.kind === 'admin') return
+  if (caller.kind === 'product' && caller.productId === productId) return
+  throw notFound('product', productId)
+}
+
+function unauthenticated(code: string, message: string): PipeError {
+  return new PipeError(code, 401, message)
+}
+
+function equalTexts(left: string, right: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(left), digest(right))
+}

@@ -1,0 +1,118 @@
+import type { Context } from '#core/context.ts'
+import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
+import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
+import { type Caller, requireAdmin, requireProduct } from './caller.ts'
+import {
+  findProduct,
+  findTenant,
+  insertProduct,
+  insertTenant,
+  listProducts,
+  listTenants,
+  type ProductRow,
+  type TenantRow,
+} from './queries.ts'
+
+export interface Product {
+  id: string
+  name: string
+  created_at: string
+}
+
+export interface Tenant extends Product {
+  product_id: string
+}
+
+interface PageRequest {
+  limit: number
+  cursor?: string | undefined
+}
+
+/** Making the same product again answers the one there is; with another name it is refused. */
+export async function createProduct(
+  context: Context,
+  caller: Caller,
+  input: { id: string; name: string },
+): Promise<Product> {
+  requireAdmin(caller)
+  const { system } = context.database
+  const made = await insertProduct(system, input)
+  const product = made ?? (await findProduct(system, input.id))
+  if (product === undefined) throw notFound('product', input.id)
+  if (product.name !== input.name) throw taken('product', input.id)
+  return presentProduct(product)
+}
+
+export async function getProducts(
+  context: Context,
+  caller: Caller,
+  page: PageRequest,
+): Promise<Page<Product>> {
+  if (caller.kind === 'tenant')
+    throw new PipeError('product_required', 403, 'A tenant key can not list products.')
+  const rows = await listProducts(context.database.system, {
+    ...(caller.kind === 'product' && { id: caller.productId }),
+    ...afterCursor(page),
+    limit: page.limit + 1,
+  })
+  return toPage(rows, page.limit, presentProduct)
+}
+
+/** Making the same tenant again answers the one there is; with another product or name it is refused. */
+export async function createTenant(
+  context: Context,
+  caller: Caller,
+  input: { id: string; product_id: string; name: string },
+): Promise<Tenant> {
+  requireProduct(caller, input.product_id)
+  const { system } = context.database
+  if ((await findProduct(system, input.product_id)) === undefined) {
+    throw invalidRequest(`There is no product ${input.product_id}. Make it first with POST /products.`, [
+      { field: 'product_id', message: 'names no product' },
+    ])
+  }
+  const made = await insertTenant(system, input)
+  const tenant = made ?? (await findTenant(system, input.id))
+  if (tenant === undefined) throw notFound('tenant', input.id)
+  if (tenant.product_id !== input.product_id || tenant.name !== input.name) throw taken('tenant', input.id)
+  return presentTenant(tenant)
+}
+
+export async function getTenants(
+  context: Context,
+  caller: Caller,
+  page: PageRequest & { product_id?: string | undefined },
+): Promise<Page<Tenant>> {
+  const productId = caller.kind === 'admin' ? page.product_id : caller.productId
+  const rows = await listTenants(context.database.system, {
+    ...(productId !== undefined && { productId }),
+    ...(caller.kind === 'tenant' && { tenantId: caller.tenantId }),
+    ...afterCursor(page),
+    limit: page.limit + 1,
+  })
+  return toPage(rows, page.limit, presentTenant)
+}
+
+function afterCursor(page: PageRequest): { after?: string } {
+  const after = decodeCursor(page.cursor)
+  return after === undefined ? {} : { after }
+}
+
+function taken(noun: 'product' | 'tenant', id: string): PipeError {
+  return new PipeError(
+    `${noun}_exists`,
+    409,
+    `The ${noun} id ${id} is taken by another ${noun}. Choose another id.`,
+    {
+      errors: [{ field: 'id', message: 'is taken' }],
+    },
+  )
+}
+
+function presentProduct(row: ProductRow): Product {
+  return { id: row.id, name: row.name, created_at: row.created_at.toISOString() }
+}
+
+function presentTenant(row: TenantRow): Tenant {
+  return { id: row.id, product_id: row.product_id, name: row.name, created_at: row.created_at.toISOString() }
+}

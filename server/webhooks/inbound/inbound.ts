@@ -1,0 +1,165 @@
+import type { Kysely } from 'kysely'
+import type { HttpAnswer, OpenConnection, Provider, RawWebhook, Verification } from '#connections'
+import type { Context } from '#core/context.ts'
+import type { Database, Tables, TenantScope } from '#core/database.ts'
+import { notFound, PipeError } from '#core/errors.ts'
+import { createGroup } from '#core/grouped.ts'
+import { createId } from '#core/ids.ts'
+import type { JobDefinition } from '#core/module.ts'
+import { scrubHeaders } from '#core/scrub.ts'
+import { enqueueJob, wakeWork } from '#jobs'
+import { findWebhook, type InboundWebhookRow, insertWebhooks } from './queries.ts'
+
+/** Payload of the job that a module gives to take its webhooks over. */
+export interface StoredWebhook {
+  webhook_id: string
+}
+
+export interface Receiver<Credentials> {
+  scope: TenantScope
+  capability: string
+  provider: Provider<Credentials>
+  /** Undefined when the tenant never had a connection to this provider. */
+  connection: OpenConnection<Credentials> | undefined
+  job: JobDefinition<StoredWebhook>
+}
+
+const maxRefusedBodyBytes = 16 * 1024
+
+/**
+ * Takes one request from a provider: handshake, or verify, check the owner, store the bytes and the job that
+ * reads them in one commit, and answer. Refused ones are kept with the check that failed.
+ * @throws PipeError 403 `webhook_refused`
+ */
+export async function receiveWebhook<Credentials>(
+  context: Context,
+  webhook: RawWebhook,
+  receiver: Receiver<Credentials>,
+): Promise<HttpAnswer> {
+  const { connection, provider } = receiver
+  if (connection === undefined) {
+    throw new PipeError(
+      'connection_missing',
+      404,
+      `This tenant has no ${provider.title} connection for ${receiver.capability}.`,
+    )
+  }
+  const handshake = provider.handshake?.(webhook, connection.credentials)
+  if (handshake !== undefined) return handshake
+  const refusal = inspect(webhook, receiver, connection, context.now())
+  const row = toRow(context, webhook, receiver, refusal)
+  if (refusal !== undefined) {
+    await insertWebhooks(context.database.system, [row])
+    throw new PipeError('webhook_refused', 403, refusal.reason, {
+      errors: [{ field: refusal.check, message: refusal.reason }],
+    })
+  }
+  await storeOf(context.database)({ row, receiver, now: context.now() })
+  wakeWork('job')
+  return provider.acknowledgement
+}
+
+interface Refusal {
+  check: string
+  reason: string
+}
+
+function inspect<Credentials>(
+  webhook: RawWebhook,
+  receiver: Receiver<Credentials>,
+  connection: OpenConnection<Credentials>,
+  now: Date,
+): Refusal | undefined {
+  if (webhook.method !== 'POST')
+    return { check: 'method', reason: 'Webhooks come by POST; this GET is no valid set-up request.' }
+  const verification: Verification = receiver.provider.verify(webhook, connection.credentials, now)
+  if (!verification.ok) return { check: verification.check, reason: verification.reason }
+  if (!receiver.provider.owns(webhook, connection.credentials, receiver.scope.tenantId)) {
+    return {
+      check: 'owner',
+      reason: `The payload is about another ${receiver.provider.title} account than this tenant's.`,
+    }
+  }
+  return undefined
+}
+
+function toRow<Credentials>(
+  context: Context,
+  webhook: RawWebhook,
+  receiver: Receiver<Credentials>,
+  refusal: Refusal | undefined,
+): InboundWebhookRow {
+  return {
+    id: createId('whk', context.now()),
+    tenant_id: receiver.scope.tenantId,
+    capability: receiver.capability,
+    provider: receiver.provider.id,
+    connection_id: receiver.connection?.id ?? null,
+    state: refusal === undefined ? 'stored' : 'refused',
+    failed_check: refusal?.check ?? null,
+    reason: refusal?.reason ?? null,
+    method: webhook.method,
+    target: webhook.publicUrl.slice(context.config.publicUrl.length),
+    headers: JSON.stringify(scrubHeaders(webhook.headers)),
+    body: refusal === undefined ? webhook.body : webhook.body.subarray(0, maxRefusedBodyBytes),
+    trace_id: receiver.scope.traceId,
+    received_at: context.now(),
+  }
+}
+
+interface Arrival {
+  row: InboundWebhookRow
+  receiver: Receiver<never>
+  now: Date
+}
+
+type Store = (arrival: Arrival) => Promise<void>
+const stores = new WeakMap<Database, Store>()
+
+/** Webhooks that arrive while a commit runs share the next one. */
+function storeOf(
+  database: Database,
+): (arrival: Omit<Arrival, 'receiver'> & { receiver: unknown }) => Promise<void> {
+  const known = stores.get(database)
+  const store =
+    known ??
+    createGroup<Arrival, void>({ maxSize: 200, flush: (arrivals) => flushArrivals(database, arrivals) })
+  if (known === undefined) stores.set(database, store)
+  return store as (arrival: unknown) => Promise<void>
+}
+
+async function flushArrivals(database: Database, arrivals: readonly Arrival[]): Promise<void[]> {
+  await database.asSystem(async (db) => {
+    await insertWebhooks(
+      db,
+      arrivals.map(({ row }) => row),
+    )
+    for (const { row, receiver, now } of arrivals) {
+      const options = { scope: receiver.scope, traceId: row.trace_id, now }
+      await enqueueJob(db, receiver.job, { webhook_id: row.id }, options)
+    }
+  })
+  return arrivals.map(() => undefined)
+}
+
+/** Reads a stored webhook back as it came, for the module that takes it over. */
+export async function loadWebhook(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  id: string,
+): Promise<{ row: InboundWebhookRow; webhook: RawWebhook }> {
+  const row = await findWebhook(db, scope.tenantId, id)
+  if (row === undefined) throw notFound('webhook', id)
+  const publicUrl = context.config.publicUrl + row.target
+  return {
+    row,
+    webhook: {
+      method: row.method,
+      publicUrl,
+      query: new URL(publicUrl).searchParams,
+      headers: JSON.parse(row.headers) as Record<string, string>,
+      body: row.body,
+    },
+  }
+}

@@ -1,0 +1,14 @@
+import type { Module } from '#core/module.ts'
+import { jobs } from './jobs.ts'
+import { routes } from './routes.ts'
+
+export { loadWebhook, type Receiver, receiveWebhook, type StoredWebhook } from './inbound.ts'
+export { recordFact } from './queries.ts'
+
+export const inboundWebhooks: Module = {
+  name: 'webhooks/inbound',
+  needs: ['tenants', 'jobs', 'connections'],
+  migrations: new URL('./migrations/', import.meta.url),
+  routes,
+  jobs,
+}

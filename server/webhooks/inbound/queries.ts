@@ -1,0 +1,60 @@
+import type { Insertable, Kysely, Selectable } from 'kysely'
+import type { InboundTables } from './tables.ts'
+
+type Db = Kysely<InboundTables>
+export type InboundWebhookRow = Selectable<InboundTables['inbound_webhooks']>
+
+export async function insertWebhooks(
+  db: Db,
+  rows: readonly Insertable<InboundTables['inbound_webhooks']>[],
+): Promise<void> {
+  await db.insertInto('inbound_webhooks').values(rows).execute()
+}
+
+export function findWebhook(db: Db, tenantId: string, id: string): Promise<InboundWebhookRow | undefined> {
+  return db
+    .selectFrom('inbound_webhooks')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .executeTakeFirst()
+}
+
+export function listWebhooks(
+  db: Db,
+  tenantId: string,
+  filter: { state?: 'stored' | 'refused'; before?: string; limit: number },
+): Promise<InboundWebhookRow[]> {
+  let query = db
+    .selectFrom('inbound_webhooks')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .orderBy('id', 'desc')
+    .limit(filter.limit)
+  if (filter.state !== undefined) query = query.where('state', '=', filter.state)
+  if (filter.before !== undefined) query = query.where('id', '<', filter.before)
+  return query.execute()
+}
+
+/** True when nobody recorded this fact before: the caller's transaction now owns it. */
+export async function recordFact(
+  db: Db,
+  fact: { tenantId: string; provider: string; key: string; webhookId: string },
+): Promise<boolean> {
+  const recorded = await db
+    .insertInto('inbound_facts')
+    .values({
+      tenant_id: fact.tenantId,
+      provider: fact.provider,
+      fact_key: fact.key,
+      webhook_id: fact.webhookId,
+    })
+    .onConflict((conflict) => conflict.columns(['tenant_id', 'provider', 'fact_key']).doNothing())
+    .returning('fact_key')
+    .executeTakeFirst()
+  return recorded !== undefined
+}
+
+export async function deleteFactsBefore(db: Db, before: Date): Promise<void> {
+  await db.deleteFrom('inbound_facts').where('recorded_at', '<', before).execute()
+}

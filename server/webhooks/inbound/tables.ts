@@ -1,0 +1,31 @@
+import type { ColumnType } from 'kysely'
+
+export interface InboundTables {
+  inbound_webhooks: {
+    id: string
+    tenant_id: string
+    capability: string
+    provider: string
+    connection_id: string | null
+    state: 'stored' | 'refused'
+    failed_check: string | null
+    reason: string | null
+    method: string
+    target: string
+    headers: string
+    body: Buffer
+    trace_id: string
+    received_at: Date
+  }
+  inbound_facts: {
+    tenant_id: string
+    provider: string
+    fact_key: string
+    webhook_id: string
+    recorded_at: ColumnType<Date, never, never>
+  }
+}
+
+declare module '#core/database.ts' {
+  interface Tables extends InboundTables {}
+}

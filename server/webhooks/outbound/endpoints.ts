@@ -1,0 +1,240 @@
+import type { Kysely } from 'kysely'
+import { endpointUrlProblem } from '#core/address-guard.ts'
+import type { Context } from '#core/context.ts'
+import type { Tables } from '#core/database.ts'
+import { invalidRequest, notFound } from '#core/errors.ts'
+import { createId } from '#core/ids.ts'
+import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
+import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
+import { type EndpointRow, findEndpoint, insertEndpoint, listEndpoints, updateEndpoint } from './queries.ts'
+import type { Endpoint, EndpointChange, NewEndpoint } from './schema.ts'
+import { createEndpointSecret } from './signing.ts'
+
+type SecretColumn = 'sealed_headers' | 'sealed_secret' | 'sealed_previous_secret'
+
+/** The answer is the only place where the signing secret ever stands. */
+export async function createEndpoint(
+  context: Context,
+  caller: Caller,
+  input: NewEndpoint,
+): Promise<Endpoint & { secret: string }> {
+  requireUsableUrl(context, input.url)
+  const owner = await ownerOf(context, caller, input)
+  const id = createId('end', context.now())
+  const secret = createEndpointSecret()
+  return context.database.asSystem(async (db) => {
+    const place = { id, product_id: owner.productId, tenant_id: owner.tenantId }
+    const row = await insertEndpoint(db, {
+      ...place,
+      url: input.url,
+      events: input.events,
+      sealed_secret: await sealSecret(context, db, cellOf(place, 'sealed_secret'), secret),
+      sealed_headers: await sealHeaders(context, db, place, input.headers),
+      sealed_previous_secret: null,
+      previous_secret_expires_at: null,
+      disabled_reason: null,
+    })
+    return { ...(await presentEndpoint(context, db, row)), secret }
+  })
+}
+
+export async function getEndpoints(
+  context: Context,
+  caller: Caller,
+  query: {
+    limit: number
+    cursor?: string | undefined
+    tenant_id?: string | undefined
+    product_id?: string | undefined
+  },
+): Promise<Page<Endpoint>> {
+  if (query.tenant_id !== undefined) await scopeFor(context, caller, query.tenant_id, '')
+  const productId = caller.kind === 'admin' ? query.product_id : caller.productId
+  const tenantId = caller.kind === 'tenant' ? caller.tenantId : query.tenant_id
+  const after = decodeCursor(query.cursor)
+  return context.database.asSystem(async (db) => {
+    const rows = await listEndpoints(db, {
+      ...(productId !== undefined && { productId }),
+      ...(tenantId !== undefined && { tenantId }),
+      ...(after !== undefined && { after }),
+      limit: query.limit + 1,
+    })
+    const headers = new Map<string, string[]>()
+    for (const row of rows) headers.set(row.id, await headerNames(context, db, row))
+    return toPage(rows, query.limit, (row) => present(row, headers.get(row.id) ?? []))
+  })
+}
+
+/** @throws PipeError 404 also when this caller may not know of it */
+export async function requireEndpoint(context: Context, caller: Caller, id: string): Promise<EndpointRow> {
+  const row = await findEndpoint(context.database.system, id)
+  const visible =
+    row !== undefined &&
+    (caller.kind === 'admin' ||
+      (caller.kind === 'product' && row.product_id === caller.productId) ||
+      (caller.kind === 'tenant' && row.tenant_id === caller.tenantId))
+  if (!visible) throw notFound('endpoint', id)
+  return row
+}
+
+export async function getEndpoint(context: Context, caller: Caller, id: string): Promise<Endpoint> {
+  const row = await requireEndpoint(context, caller, id)
+  return presentEndpoint(context, context.database.system, row)
+}
+
+export async function changeEndpoint(
+  context: Context,
+  caller: Caller,
+  id: string,
+  change: EndpointChange,
+): Promise<Endpoint> {
+  const known = await requireEndpoint(context, caller, id)
+  if (change.url !== undefined) requireUsableUrl(context, change.url)
+  return context.database.asSystem(async (db) => {
+    const row = await updateEndpoint(db, id, {
+      ...(change.url !== undefined && { url: change.url }),
+      ...(change.events !== undefined && { events: change.events }),
+      ...(change.headers !== undefined && {
+        sealed_headers: await sealHeaders(context, db, known, change.headers),
+      }),
+      ...(change.active !== undefined && { active: change.active, disabled_reason: null }),
+      updated_at: context.now(),
+    })
+    if (row === undefined) throw notFound('endpoint', id)
+    return presentEndpoint(context, db, row)
+  })
+}
+
+export async function deleteEndpoint(context: Context, caller: Caller, id: string): Promise<void> {
+  await requireEndpoint(context, caller, id)
+  await updateEndpoint(context.database.system, id, {
+    active: false,
+    deleted_at: context.now(),
+    updated_at: context.now(),
+  })
+}
+
+/** From now on both secrets sign, until the overlap ends. */
+export async function rotateEndpointSecret(
+  context: Context,
+  caller: Caller,
+  id: string,
+  overlapHours: number,
+): Promise<Endpoint & { secret: string }> {
+  const known = await requireEndpoint(context, caller, id)
+  const secret = createEndpointSecret()
+  return context.database.asSystem(async (db) => {
+    const previous = await openSecret(context, db, cellOf(known, 'sealed_secret'), known.sealed_secret)
+    const row = await updateEndpoint(db, id, {
+      sealed_secret: await sealSecret(context, db, cellOf(known, 'sealed_secret'), secret),
+      sealed_previous_secret: await sealSecret(
+        context,
+        db,
+        cellOf(known, 'sealed_previous_secret'),
+        previous,
+      ),
+      previous_secret_expires_at: new Date(context.now().getTime() + overlapHours * 60 * 60 * 1000),
+      updated_at: context.now(),
+    })
+    if (row === undefined) throw notFound('endpoint', id)
+    return { ...(await presentEndpoint(context, db, row)), secret }
+  })
+}
+
+export interface OpenEndpoint {
+  id: string
+  url: string
+  /** The current one first; the previous one while it overlaps. */
+  secrets: string[]
+  headers: Record<string, string>
+}
+
+export async function openEndpoint(context: Context, row: EndpointRow): Promise<OpenEndpoint> {
+  const db = context.database.system
+  const secrets = [await openSecret(context, db, cellOf(row, 'sealed_secret'), row.sealed_secret)]
+  const overlaps = row.previous_secret_expires_at !== null && row.previous_secret_expires_at > context.now()
+  if (overlaps && row.sealed_previous_secret !== null) {
+    secrets.push(
+      await openSecret(context, db, cellOf(row, 'sealed_previous_secret'), row.sealed_previous_secret),
+    )
+  }
+  return { id: row.id, url: row.url, secrets, headers: await openHeaders(context, db, row) }
+}
+
+function requireUsableUrl(context: Context, url: string): void {
+  const problem = endpointUrlProblem(url, { allowPrivateAddresses: context.config.allowPrivateEndpoints })
+  if (problem !== undefined) {
+    throw invalidRequest(`Events can not be sent to this URL: ${problem}`, [
+      { field: 'url', message: problem },
+    ])
+  }
+}
+
+async function ownerOf(
+  context: Context,
+  caller: Caller,
+  input: NewEndpoint,
+): Promise<{ productId: string; tenantId: string | null }> {
+  if (input.tenant_id !== undefined) {
+    const scope = await scopeFor(context, caller, input.tenant_id, '')
+    return { productId: scope.productId, tenantId: scope.tenantId }
+  }
+  const productId = input.product_id ?? ''
+  requireProduct(caller, productId)
+  return { productId, tenantId: null }
+}
+
+type Place = Pick<EndpointRow, 'id' | 'product_id' | 'tenant_id'>
+
+function cellOf(place: Place, column: SecretColumn): SecretCell {
+  const owner =
+    place.tenant_id === null
+      ? (`product:${place.product_id}` as const)
+      : (`tenant:${place.tenant_id}` as const)
+  return { owner, table: 'endpoints', row: place.id, column }
+}
+
+async function sealHeaders(
+  context: Context,
+  db: Kysely<Tables>,
+  place: Place,
+  headers: Record<string, string> | null | undefined,
+): Promise<string | null> {
+  if (headers === null || headers === undefined) return null
+  return sealSecret(context, db, cellOf(place, 'sealed_headers'), JSON.stringify(headers))
+}
+
+async function openHeaders(
+  context: Context,
+  db: Kysely<Tables>,
+  row: EndpointRow,
+): Promise<Record<string, string>> {
+  if (row.sealed_headers === null) return {}
+  return JSON.parse(
+    await openSecret(context, db, cellOf(row, 'sealed_headers'), row.sealed_headers),
+  ) as Record<string, string>
+}
+
+async function headerNames(context: Context, db: Kysely<Tables>, row: EndpointRow): Promise<string[]> {
+  return Object.keys(await openHeaders(context, db, row))
+}
+
+async function presentEndpoint(context: Context, db: Kysely<Tables>, row: EndpointRow): Promise<Endpoint> {
+  return present(row, await headerNames(context, db, row))
+}
+
+function present(row: EndpointRow, names: string[]): Endpoint {
+  return {
+    id: row.id,
+    product_id: row.product_id,
+    tenant_id: row.tenant_id,
+    url: row.url,
+    events: row.events,
+    header_names: names,
+    active: row.active,
+    disabled_reason: row.disabled_reason,
+    previous_secret_expires_at: row.previous_secret_expires_at?.toISOString() ?? null,
+    created_at: row.created_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+  }
+}

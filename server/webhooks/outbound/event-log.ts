@@ -1,0 +1,182 @@
+import type { Kysely } from 'kysely'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { invalidRequest, notFound } from '#core/errors.ts'
+import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
+import { insertWork, wakeWork } from '#jobs'
+import { type Caller, scopeFor } from '#tenants'
+import { requireEndpoint } from './endpoints.ts'
+import { deliveryOf, wants } from './events.ts'
+import {
+  type AttemptRow,
+  type EventRow,
+  findEvent,
+  listAttempts,
+  listEndpointsReachedBy,
+  listEvents,
+  listOpenDeliveries,
+  type OpenDelivery,
+} from './queries.ts'
+import type { Delivery, EventDetail, EventSummary } from './schema.ts'
+
+interface EventQuery {
+  limit: number
+  cursor?: string | undefined
+  tenant_id?: string | undefined
+  type?: string | undefined
+  entity?: string | undefined
+}
+
+export async function getEvents(
+  context: Context,
+  caller: Caller,
+  query: EventQuery,
+): Promise<Page<EventSummary>> {
+  if (query.tenant_id !== undefined) await scopeFor(context, caller, query.tenant_id, '')
+  const tenantId = caller.kind === 'tenant' ? caller.tenantId : query.tenant_id
+  const before = decodeCursor(query.cursor)
+  const rows = await listEvents(context.database.system, {
+    ...(caller.kind !== 'admin' && { productId: caller.productId }),
+    ...(tenantId !== undefined && { tenantId }),
+    ...(query.type !== undefined && { type: query.type }),
+    ...(query.entity !== undefined && { entity: query.entity }),
+    ...(before !== undefined && { before }),
+    limit: query.limit + 1,
+  })
+  return toPage(rows, query.limit, summarize)
+}
+
+/** @throws PipeError 404 */
+export async function getEvent(context: Context, caller: Caller, id: string): Promise<EventDetail> {
+  const row = await requireEvent(context, caller, id)
+  const deliveries = await readDeliveries(context.database.system, [row.id])
+  return {
+    ...summarize(row),
+    body: JSON.parse(row.body) as Record<string, unknown>,
+    deliveries: deliveries.get(row.id) ?? [],
+  }
+}
+
+/** All events about an entity with their deliveries, oldest first: the end of its story. */
+export async function readEventsOf(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  entity: string,
+): Promise<Array<EventSummary & { deliveries: Delivery[] }>> {
+  const rows = await listEvents(db, { tenantId: scope.tenantId, entity, limit: 200 })
+  const deliveries = await readDeliveries(
+    db,
+    rows.map((row) => row.id),
+  )
+  return rows.toReversed().map((row) => ({ ...summarize(row), deliveries: deliveries.get(row.id) ?? [] }))
+}
+
+/** Delivers an event again, with the same id, to one endpoint or to all that want it now. */
+export async function replayEvent(
+  context: Context,
+  caller: Caller,
+  id: string,
+  endpointId: string | undefined,
+): Promise<{ event_id: string; deliveries: string[] }> {
+  const event = await requireEvent(context, caller, id)
+  const targets = await replayTargets(context, caller, event, endpointId)
+  if (targets.length === 0) {
+    throw invalidRequest('No active endpoint wants this event; make one with POST /webhooks/endpoints.', [
+      { field: 'endpoint_id', message: 'names no endpoint that takes this event' },
+    ])
+  }
+  const work = targets.map((target) => deliveryOf(event, target, context.now()))
+  await insertWork(context.database.system, work)
+  wakeWork('delivery')
+  return { event_id: event.id, deliveries: work.map((delivery) => delivery.id) }
+}
+
+async function replayTargets(
+  context: Context,
+  caller: Caller,
+  event: EventRow,
+  endpointId: string | undefined,
+): Promise<string[]> {
+  if (endpointId !== undefined) {
+    const endpoint = await requireEndpoint(context, caller, endpointId)
+    const reaches =
+      endpoint.product_id === event.product_id && (endpoint.tenant_id ?? event.tenant_id) === event.tenant_id
+    return reaches && endpoint.active ? [endpoint.id] : []
+  }
+  const endpoints = await listEndpointsReachedBy(context.database.system, event.product_id, event.tenant_id)
+  return endpoints.filter((endpoint) => wants(endpoint.events, event.type)).map((endpoint) => endpoint.id)
+}
+
+async function requireEvent(context: Context, caller: Caller, id: string): Promise<EventRow> {
+  const row = await findEvent(context.database.system, id)
+  const visible =
+    row !== undefined &&
+    (caller.kind === 'admin' ||
+      (caller.kind === 'product' ? row.product_id === caller.productId : row.tenant_id === caller.tenantId))
+  if (!visible) throw notFound('event', id)
+  return row
+}
+
+async function readDeliveries(
+  db: Kysely<Tables>,
+  eventIds: readonly string[],
+): Promise<Map<string, Delivery[]>> {
+  if (eventIds.length === 0) return new Map()
+  const attempts = await listAttempts(db, eventIds)
+  const open = await listOpenDeliveries(db, eventIds)
+  const byEvent = new Map<string, Map<string, Delivery>>()
+  for (const attempt of attempts)
+    addAttempt(deliveryFor(byEvent, attempt.event_id, attempt.delivery_id, attempt.endpoint_id), attempt)
+  for (const delivery of open)
+    addOpen(deliveryFor(byEvent, delivery.ref, delivery.id, delivery.lane), delivery)
+  return new Map([...byEvent].map(([eventId, deliveries]) => [eventId, [...deliveries.values()]]))
+}
+
+function deliveryFor(
+  byEvent: Map<string, Map<string, Delivery>>,
+  eventId: string,
+  deliveryId: string,
+  endpointId: string,
+): Delivery {
+  const deliveries = byEvent.get(eventId) ?? new Map<string, Delivery>()
+  byEvent.set(eventId, deliveries)
+  const delivery = deliveries.get(deliveryId) ?? {
+    id: deliveryId,
+    endpoint_id: endpointId,
+    state: 'pending' as const,
+    next_attempt_at: null,
+    attempts: [],
+  }
+  deliveries.set(deliveryId, delivery)
+  return delivery
+}
+
+function addAttempt(delivery: Delivery, row: AttemptRow): void {
+  delivery.attempts.push({
+    attempt: row.attempt,
+    outcome: row.outcome,
+    status: row.status,
+    error: row.error,
+    response: row.response,
+    duration_ms: row.duration_ms,
+    attempted_at: row.attempted_at.toISOString(),
+    next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
+  })
+  if (row.outcome !== 'retry') delivery.state = row.outcome
+}
+
+function addOpen(delivery: Delivery, row: OpenDelivery): void {
+  delivery.state = 'pending'
+  delivery.next_attempt_at = row.run_at.toISOString()
+}
+
+function summarize(row: EventRow): EventSummary {
+  return {
+    id: row.id,
+    type: row.type,
+    tenant_id: row.tenant_id,
+    entity: row.entity,
+    trace_id: row.trace_id,
+    occurred_at: row.occurred_at.toISOString(),
+  }
+}

@@ -1,0 +1,77 @@
+import type { Kysely } from 'kysely'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { createId } from '#core/ids.ts'
+import { insertWork } from '#jobs'
+import { type EventRow, insertEvents, listEndpointsReachedBy } from './queries.ts'
+
+export interface NewEvent {
+  /** A type of the catalogue, such as `message.delivered`. */
+  type: string
+  /** Id of what it is about, such as the message: how an entity's story is read back. */
+  entity: string
+  occurredAt: Date
+  /** Flat, snake_case; joins `id`, `event`, `tenant_id`, `occurred_at` and `trace_id` in the body. */
+  data: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Records events together with a delivery for every endpoint that wants them, inside the transaction that
+ * records the fact itself. Call `wakeWork('delivery')` once that has committed.
+ */
+export async function recordEvents(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  events: readonly NewEvent[],
+  now: Date,
+): Promise<void> {
+  if (events.length === 0) return
+  const rows = events.map((event) => toRow(scope, event, now))
+  await insertEvents(db, rows)
+  const endpoints = await listEndpointsReachedBy(db, scope.productId, scope.tenantId)
+  const work = rows.flatMap((row) =>
+    endpoints
+      .filter((endpoint) => wants(endpoint.events, row.type))
+      .map((endpoint) => deliveryOf(row, endpoint.id, now)),
+  )
+  if (work.length > 0) await insertWork(db, work)
+}
+
+/** Filters are `*`, `noun.*` or a whole type. */
+export function wants(filters: readonly string[], type: string): boolean {
+  const noun = type.slice(0, type.indexOf('.'))
+  return filters.some((filter) => filter === '*' || filter === type || filter === `${noun}.*`)
+}
+
+export function deliveryOf(event: EventRow, endpointId: string, now: Date) {
+  return {
+    id: createId('dlv', now),
+    kind: 'delivery' as const,
+    lane: endpointId,
+    tenant_id: event.tenant_id,
+    product_id: event.product_id,
+    ref: event.id,
+    run_at: now,
+  }
+}
+
+function toRow(scope: TenantScope, event: NewEvent, now: Date): EventRow {
+  const id = createId('evt', now)
+  const body = {
+    id,
+    event: event.type,
+    tenant_id: scope.tenantId,
+    occurred_at: event.occurredAt.toISOString(),
+    trace_id: scope.traceId,
+    ...event.data,
+  }
+  return {
+    id,
+    tenant_id: scope.tenantId,
+    product_id: scope.productId,
+    type: event.type,
+    entity: event.entity,
+    body: JSON.stringify(body),
+    trace_id: scope.traceId,
+    occurred_at: event.occurredAt,
+  }
+}

@@ -1,0 +1,146 @@
+import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
+import type { JobsTables } from '#jobs'
+import type { OutboundTables } from './tables.ts'
+
+type Db = Kysely<OutboundTables>
+export type EndpointRow = Selectable<OutboundTables['endpoints']>
+export type EventRow = Selectable<OutboundTables['events']>
+export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
+
+export async function insertEvents(db: Db, events: readonly EventRow[]): Promise<void> {
+  await db.insertInto('events').values(events).execute()
+}
+
+/** The endpoints that may want events of a tenant: its own and its product's. */
+export function listEndpointsReachedBy(
+  db: Db,
+  productId: string,
+  tenantId: string,
+): Promise<Pick<EndpointRow, 'id' | 'events'>[]> {
+  return db
+    .selectFrom('endpoints')
+    .select(['id', 'events'])
+    .where('product_id', '=', productId)
+    .where((where) => where.or([where('tenant_id', 'is', null), where('tenant_id', '=', tenantId)]))
+    .where('active', '=', true)
+    .where('deleted_at', 'is', null)
+    .execute()
+}
+
+export function insertEndpoint(
+  db: Db,
+  endpoint: Insertable<OutboundTables['endpoints']>,
+): Promise<EndpointRow> {
+  return db.insertInto('endpoints').values(endpoint).returningAll().executeTakeFirstOrThrow()
+}
+
+export function findEndpoint(db: Db, id: string): Promise<EndpointRow | undefined> {
+  return db
+    .selectFrom('endpoints')
+    .selectAll()
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst()
+}
+
+export interface EndpointFilter {
+  productId?: string
+  tenantId?: string
+  after?: string
+  limit: number
+}
+
+export function listEndpoints(db: Db, filter: EndpointFilter): Promise<EndpointRow[]> {
+  let query = db
+    .selectFrom('endpoints')
+    .selectAll()
+    .where('deleted_at', 'is', null)
+    .orderBy('id')
+    .limit(filter.limit)
+  if (filter.productId !== undefined) query = query.where('product_id', '=', filter.productId)
+  if (filter.tenantId !== undefined) query = query.where('tenant_id', '=', filter.tenantId)
+  if (filter.after !== undefined) query = query.where('id', '>', filter.after)
+  return query.execute()
+}
+
+export function updateEndpoint(
+  db: Db,
+  id: string,
+  change: Updateable<OutboundTables['endpoints']>,
+): Promise<EndpointRow | undefined> {
+  return db
+    .updateTable('endpoints')
+    .set(change)
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .returningAll()
+    .executeTakeFirst()
+}
+
+/** What a delivery needs, in one look-up; undefined when the event is past its retention. */
+export function findDelivery(
+  db: Db,
+  eventId: string,
+  endpointId: string,
+): Promise<{ event: EventRow; endpoint: EndpointRow | undefined } | undefined> {
+  return Promise.all([
+    db.selectFrom('events').selectAll().where('id', '=', eventId).executeTakeFirst(),
+    findEndpoint(db, endpointId),
+  ]).then(([event, endpoint]) => (event === undefined ? undefined : { event, endpoint }))
+}
+
+export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): Promise<void> {
+  if (attempts.length > 0) await db.insertInto('delivery_attempts').values(attempts).execute()
+}
+
+export interface EventFilter {
+  productId?: string
+  tenantId?: string
+  type?: string
+  entity?: string
+  before?: string
+  limit: number
+}
+
+export function listEvents(db: Db, filter: EventFilter): Promise<EventRow[]> {
+  let query = db.selectFrom('events').selectAll().orderBy('id', 'desc').limit(filter.limit)
+  if (filter.productId !== undefined) query = query.where('product_id', '=', filter.productId)
+  if (filter.tenantId !== undefined) query = query.where('tenant_id', '=', filter.tenantId)
+  if (filter.type !== undefined) query = query.where('type', '=', filter.type)
+  if (filter.entity !== undefined) query = query.where('entity', '=', filter.entity)
+  if (filter.before !== undefined) query = query.where('id', '<', filter.before)
+  return query.execute()
+}
+
+export function findEvent(db: Db, id: string): Promise<EventRow | undefined> {
+  return db.selectFrom('events').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export function listAttempts(db: Db, eventIds: readonly string[]): Promise<AttemptRow[]> {
+  return db
+    .selectFrom('delivery_attempts')
+    .selectAll()
+    .where('event_id', 'in', eventIds)
+    .orderBy('id')
+    .execute()
+}
+
+export interface OpenDelivery {
+  id: string
+  lane: string
+  ref: string
+  run_at: Date
+}
+
+/** Deliveries of these events that are still to be tried. */
+export function listOpenDeliveries(
+  db: Kysely<JobsTables>,
+  eventIds: readonly string[],
+): Promise<OpenDelivery[]> {
+  return db
+    .selectFrom('work')
+    .select(['id', 'lane', 'ref', 'run_at'])
+    .where('kind', '=', 'delivery')
+    .where('ref', 'in', eventIds)
+    .execute()
+}

@@ -1,0 +1,124 @@
+import { z } from 'zod'
+
+const eventFilter = z
+  .string()
+  .regex(
+    /^(\*|[a-z][a-z_]*\.(\*|[a-z][a-z_]*))$/,
+    'must be *, a noun such as message.*, or a type such as message.delivered',
+  )
+
+const extraHeaders = z
+  .record(
+    z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'is not a header name'),
+    z
+      .string()
+      .max(4096)
+      .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII'),
+  )
+  .refine((headers) => Object.keys(headers).length <= 20, 'are at most 20')
+  .refine(
+    (headers) =>
+      !Object.keys(headers).some((name) =>
+        /^(host|content-.*|connection|transfer-encoding|webhook-.*)$/i.test(name),
+      ),
+    'may not set Host, Content-*, Connection, Transfer-Encoding or webhook-*',
+  )
+
+export const NewEndpoint = z
+  .strictObject({
+    url: z.string().max(2000),
+    product_id: z.string().optional(),
+    tenant_id: z.string().optional(),
+    events: z.array(eventFilter).min(1).max(100).default(['*']),
+    headers: extraHeaders
+      .optional()
+      .meta({ description: 'Sent with every event, for instance a Supabase bearer. Kept sealed.' }),
+  })
+  .refine((input) => (input.product_id === undefined) !== (input.tenant_id === undefined), {
+    message: 'name either product_id (events of all its tenants) or tenant_id',
+    path: ['tenant_id'],
+  })
+export type NewEndpoint = z.infer<typeof NewEndpoint>
+
+export const EndpointChange = z.strictObject({
+  url: z.string().max(2000).optional(),
+  events: z.array(eventFilter).min(1).max(100).optional(),
+  headers: extraHeaders.nullable().optional(),
+  active: z.boolean().optional(),
+})
+export type EndpointChange = z.infer<typeof EndpointChange>
+
+export const Endpoint = z.object({
+  id: z.string(),
+  product_id: z.string(),
+  tenant_id: z.string().nullable(),
+  url: z.string(),
+  events: z.array(z.string()),
+  header_names: z.array(z.string()).meta({ description: 'Their values are never shown.' }),
+  active: z.boolean(),
+  disabled_reason: z.string().nullable(),
+  previous_secret_expires_at: z.iso.datetime().nullable(),
+  created_at: z.iso.datetime(),
+  updated_at: z.iso.datetime(),
+})
+export type Endpoint = z.infer<typeof Endpoint>
+
+export const EndpointWithSecret = Endpoint.extend({
+  secret: z.string().meta({ description: 'Shown this once. Verifies `webhook-signature`.' }),
+})
+
+export const Rotation = z
+  .strictObject({ overlap_hours: z.number().min(0).max(168).default(24) })
+  .default({ overlap_hours: 24 })
+
+export const TestResult = z.object({
+  delivered: z.boolean(),
+  status: z.number().int().nullable(),
+  error: z.string().nullable(),
+  response: z.string().nullable(),
+  duration_ms: z.number().int(),
+})
+export type TestResult = z.infer<typeof TestResult>
+
+export const EventSummary = z.object({
+  id: z.string(),
+  type: z.string(),
+  tenant_id: z.string(),
+  entity: z.string(),
+  trace_id: z.string(),
+  occurred_at: z.iso.datetime(),
+})
+export const DeliveryAttempt = z.object({
+  attempt: z.number().int(),
+  outcome: z.enum(['delivered', 'retry', 'dead']),
+  status: z.number().int().nullable(),
+  error: z.string().nullable(),
+  response: z.string().nullable(),
+  duration_ms: z.number().int(),
+  attempted_at: z.iso.datetime(),
+  next_attempt_at: z.iso.datetime().nullable(),
+})
+export const Delivery = z.object({
+  id: z.string(),
+  endpoint_id: z.string(),
+  state: z.enum(['pending', 'delivered', 'dead']),
+  next_attempt_at: z.iso.datetime().nullable(),
+  attempts: z.array(DeliveryAttempt),
+})
+export const EventDetail = EventSummary.extend({
+  body: z.record(z.string(), z.unknown()),
+  deliveries: z.array(Delivery),
+})
+export type EventSummary = z.infer<typeof EventSummary>
+export type Delivery = z.infer<typeof Delivery>
+export type EventDetail = z.infer<typeof EventDetail>
+
+export const Replay = z.strictObject({ endpoint_id: z.string().optional() }).default({})
+export const ReplayResult = z.object({ event_id: z.string(), deliveries: z.array(z.string()) })
+
+export const CatalogEntry = z.object({
+  name: z.string(),
+  version: z.number().int(),
+  description: z.string(),
+  schema: z.record(z.string(), z.unknown()).meta({ description: 'JSON Schema of the body.' }),
+})
