@@ -16,6 +16,7 @@ export type Callback = {
   id: string
   provider: ProviderId
   account: string
+  /** One per event, in the same order. */
   message_ids: string[]
   /** `sent`, `email.delivered`, `inbound` … */
   events: string[]
@@ -138,16 +139,13 @@ export function damageCallback(input: CallbackInput, damage: Damage): CallbackIn
       const signedAt = damage.kind === 'stale' ? new Date(at.getTime() - damage.ageSeconds * 1_000) : at
       const built = input.build(signedAt)
       if (damage.kind === 'tampered') return { ...built, body: tamper(built.body) }
-      const isSignature = ([name]: [string, string]) => name.includes('signature')
-      const headers = Object.entries(built.headers)
-      if (damage.kind === 'unsigned')
-        return { ...built, headers: Object.fromEntries(headers.filter((entry) => !isSignature(entry))) }
       if (damage.kind === 'stale') return built
-      const wrong = headers.map(([name, value]) => [
-        name,
-        name.endsWith('signature') || name.includes('signature-') ? flip(value) : value,
-      ])
-      return { ...built, headers: Object.fromEntries(wrong) as Record<string, string> }
+      const headers: Record<string, string> = {}
+      for (const [name, value] of Object.entries(built.headers)) {
+        if (!name.includes('signature')) headers[name] = value
+        else if (damage.kind === 'signature') headers[name] = flip(value)
+      }
+      return { ...built, headers }
     },
   }
 }
@@ -195,7 +193,7 @@ export function clearCallbacks(callbacks: Callbacks): void {
 
 function remember(callbacks: Callbacks, callback: Callback): void {
   callbacks.log.set(callback.id, callback)
-  for (const id of callback.message_ids) {
+  for (const id of new Set(callback.message_ids)) {
     const ids = callbacks.byMessage.get(id)
     if (ids) ids.push(callback.id)
     else callbacks.byMessage.set(id, [callback.id])

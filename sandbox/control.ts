@@ -111,7 +111,9 @@ const settingsSchema = z
 
 const faultSchema = z.strictObject({
   provider: z.enum(providerIds),
-  fault: z.enum(Object.keys(faults) as [FaultName, ...FaultName[]]),
+  fault: z.custom<FaultName>((name) => typeof name === 'string' && Object.hasOwn(faults, name), {
+    message: `must be one of ${Object.keys(faults).join(', ')}`,
+  }),
   match: z
     .strictObject({
       to: z.string().optional(),

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { startSandbox } from './sandbox.ts'
 
 const { values } = parseArgs({ options: { port: { type: 'string' }, host: { type: 'string' } } })
-const port = Number(values.port ?? process.env['SANDBOX_PORT'] ?? 10_080)
+const port = Number(values.port ?? process.env['SANDBOX_PORT'] ?? 10_090)
 
 if (!Number.isInteger(port) || port < 0 || port > 65_535) {
   process.stderr.write(

@@ -1,6 +1,5 @@
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { clearCallbacks } from './callbacks.ts'
 import { answerControl } from './control.ts'
 import { readBody, readHeaders, replyJson, replyProxyHtml, writeReply } from './http.ts'
@@ -12,7 +11,7 @@ import { createSendgrid } from './providers/sendgrid.ts'
 import type { Simulator } from './providers/simulator.ts'
 import { createTwilio } from './providers/twilio.ts'
 import type { Site } from './site.ts'
-import { createWorld, defaultSettings, recordRequest } from './world.ts'
+import { createWorld, defaultSettings, providerIds, recordRequest } from './world.ts'
 import type { ProviderId, RequestRecord, World } from './world.ts'
 
 export type SandboxOptions = {
@@ -49,7 +48,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   server.keepAliveTimeout = 65_000
   const host = options.host ?? '127.0.0.1'
   await listen(server, options.port, host)
-  const { port } = server.address() as AddressInfo
+  const address = server.address()
+  const port = typeof address === 'object' && address ? address.port : options.port
   world.url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   return {
     url: world.url,
@@ -128,7 +128,8 @@ function splitOnce(text: string, separator: string): [string, string] {
 }
 
 function findSimulator(site: Site, prefix: string): Simulator | undefined {
-  return Object.hasOwn(site.simulators, prefix) ? site.simulators[prefix as ProviderId] : undefined
+  const id = providerIds.find((known) => known === prefix)
+  return id && site.simulators[id]
 }
 
 function isProviderCall(site: Site, target: string): boolean {

@@ -7,7 +7,12 @@ import type { Conversation } from './conversations.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
 
-export const titles: Record<ProviderId, string> = { twilio: 'Twilio', meta: 'Meta', sendgrid: 'SendGrid', resend: 'Resend' }
+export const titles: Record<ProviderId, string> = {
+  twilio: 'Twilio',
+  meta: 'Meta',
+  sendgrid: 'SendGrid',
+  resend: 'Resend',
+}
 
 const SHOWN_BUBBLES = 12
 const SHOWN_MAILS = 3
@@ -21,14 +26,20 @@ export function renderConversation(world: World, conversation: Conversation): Ht
   const limit = isMail ? SHOWN_MAILS : SHOWN_BUBBLES
   const shown = conversation.messages.slice(-limit)
   const hidden = conversation.messages.length - shown.length
-  return html`<article class="card ${isMail ? 'mail' : 'phone'} ${provider} ${channel}" id="c-${key}" data-live>
+  return html`<article
+    class="card ${isMail ? 'mail' : 'phone'} ${provider} ${channel}"
+    id="c-${key}"
+    data-live
+  >
     <header>
       <span class="avatar">${initialOf(customer)}</span>
       <div>
-        <strong>${customer.replace('whatsapp:', '')}</strong>
+        <strong>${addressOf(customer)}</strong>
         <small>${conversation.tenant ?? conversation.account}</small>
       </div>
-      <span class="badge">${titles[provider]} ${channel === 'email' ? '' : channel === 'sms' ? 'SMS' : 'WhatsApp'}</span>
+      <span class="badge"
+        >${titles[provider]} ${channel === 'email' ? '' : channel === 'sms' ? 'SMS' : 'WhatsApp'}</span
+      >
     </header>
     <div class="screen">
       ${hidden > 0 ? html`<p class="hidden">${hidden} earlier</p>` : null}
@@ -43,10 +54,15 @@ export function renderConversation(world: World, conversation: Conversation): Ht
         data-from="${customer}"
         data-to="${conversation.business}"
       >
-        Write back as ${customer.replace('whatsapp:', '')}
+        Write back as ${addressOf(customer)}
       </button>
     </footer>
   </article>`
+}
+
+function addressOf(customer: string): string {
+  const bare = customer.replace('whatsapp:', '')
+  return /^\d{7,}$/.test(bare) ? `+${bare}` : bare
 }
 
 function kindOf({ provider, channel }: Conversation): string {
@@ -54,7 +70,7 @@ function kindOf({ provider, channel }: Conversation): string {
 }
 
 function initialOf(customer: string): string {
-  const phone = customer.replace('whatsapp:', '')
+  const phone = addressOf(customer)
   return /^\+?\d/.test(phone) ? phone.slice(-2) : phone.slice(0, 1).toUpperCase()
 }
 
@@ -72,7 +88,10 @@ function renderMail(world: World, message: Message): Html {
   const isOut = message.direction === 'outbound'
   return html`<div class="letter ${isOut ? 'out' : 'in'}">
       <h4>${message.subject || '(no subject)'}</h4>
-      <small>${isOut ? 'from' : 'written by'} ${message.from} · ${clockOf(message.created_at)} ${isOut ? renderTicks(message) : null}</small>
+      <small
+        >${isOut ? 'from' : 'written by'} ${message.from} · ${clockOf(message.created_at)}
+        ${isOut ? renderTicks(message) : null}</small
+      >
       ${renderMailBody(message)}
     </div>
     ${renderStory(world, message)}`
@@ -109,7 +128,15 @@ function clip(text: string): string {
 }
 
 const GOOD_STATES = new Set(['delivered', 'read', 'opened', 'open', 'click', 'clicked'])
-const BAD_STATES = new Set(['failed', 'undelivered', 'bounce', 'bounced', 'dropped', 'suppressed', 'canceled'])
+const BAD_STATES = new Set([
+  'failed',
+  'undelivered',
+  'bounce',
+  'bounced',
+  'dropped',
+  'suppressed',
+  'canceled',
+])
 
 function renderTicks({ state }: Message): Html {
   if (state === 'read') return html`<b class="tick read" title="read">✓✓</b>`
@@ -126,18 +153,26 @@ function renderStory(world: World, message: Message): Html {
   return html`<div class="story ${isOut ? 'out' : 'in'}">
     ${message.reference === null ? null : html`<code>${message.reference}</code>`}
     ${message.fault === null ? null : html`<span class="pill fault">${message.fault}</span>`}
-    ${callbacks.slice(-6).map(renderAnswer)}
+    ${callbacks.slice(-6).map((callback) => renderAnswer(callback, message.id))}
     ${callbacks.length === 0 && isOut ? html`<span class="pill none">no callback</span>` : null}
   </div>`
 }
 
-export function renderAnswer(callback: Callback): Html {
+/** The events a callback reported, of one message when it is named, and what was answered. */
+export function renderAnswer(callback: Callback, messageId?: string): Html {
   const last = callback.attempts.at(-1)
   const tries = callback.attempts.length > 1 ? ` ×${callback.attempts.length}` : ''
   const answer = last ? (last.status ?? last.answer) : '…'
   const tone = callback.state === 'delivered' ? 'good' : callback.state === 'failed' ? 'bad' : 'wait'
-  const names = [...new Set(callback.events)].join(' + ')
-  return html`<span class="pill ${callback.forged ? 'fault' : tone}" title="${callback.warning ?? callback.url}">${names} <b>${answer}</b>${tries}</span>`
+  const events = callback.events.filter(
+    (_, index) => messageId === undefined || callback.message_ids[index] === messageId,
+  )
+  const names = [...new Set(events)].join(' + ')
+  return html`<span
+    class="pill ${callback.forged ? 'fault' : tone}"
+    title="${callback.warning ?? callback.url}"
+    >${names} <b>${answer}</b>${tries}</span
+  >`
 }
 
 export function clockOf(iso: string): string {

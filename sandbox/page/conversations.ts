@@ -44,8 +44,13 @@ function startConversation(id: string, message: Message, customer: string): Conv
 
 function findTenant(world: World, messages: Message[]): string | null {
   for (const message of messages.toReversed()) {
-    const urls = [textOf(message.details['status_callback']), ...callbacksOf(world, message).map(({ url }) => url)]
-    const tenant = urls.flatMap((url) => (URL.canParse(url) ? (new URL(url).searchParams.get('tenant_id') ?? []) : []))[0]
+    const urls = [
+      textOf(message.details['status_callback']),
+      ...callbacksOf(world, message).map(({ url }) => url),
+    ]
+    const tenant = urls.flatMap((url) =>
+      URL.canParse(url) ? (new URL(url).searchParams.get('tenant_id') ?? []) : [],
+    )[0]
     if (tenant) return tenant
   }
   return null

@@ -3,11 +3,19 @@ export type Html = { readonly markup: string }
 
 type Value = string | number | null | Html | readonly Html[]
 
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
 
 /** Template tag that escapes every value which is not markup already. */
 export function html(strings: TemplateStringsArray, ...values: Value[]): Html {
-  const markup = strings.map((text, index) => text + (index < values.length ? render(values[index]!) : '')).join('')
+  const markup = strings
+    .map((text, index) => text + (index < values.length ? render(values[index]!) : ''))
+    .join('')
   return { markup }
 }
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Callback } from '../callbacks.ts'
 import { faults, magicRecipients } from '../faults.ts'
 import type { Reply } from '../http.ts'
 import type { Site } from '../site.ts'
@@ -13,6 +14,7 @@ import { style } from './style.ts'
 
 const SHOWN_CONVERSATIONS = 12
 const SHOWN_CALLBACKS = 14
+const LOOKED_AT = 500
 
 /** The sandbox for people: what was sent, how callbacks were answered, and a pen for the customer. */
 export function renderPage(site: Site): Reply {
@@ -39,7 +41,9 @@ export function renderPage(site: Site): Reply {
             ${shown.map((conversation) => renderConversation(world, conversation))}
             ${total > shown.length ? html`<p class="more">and ${total - shown.length} more conversations: <code>GET /sandbox/messages</code></p>` : null}
           </section>
-          <aside>${renderPen(site)} ${renderCallbacks(world)} ${renderMagic()} ${renderAddresses(world)}</aside>
+          <aside>
+            ${renderPen(site)} ${renderCallbacks(world)} ${renderMagic()} ${renderAddresses(world)}
+          </aside>
         </main>
         <script nonce="${nonce}">
           ${trusted(script)}
@@ -47,7 +51,11 @@ export function renderPage(site: Site): Reply {
       </body>
     </html>`
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-${nonce}'; connect-src 'self'; img-src data:; frame-src 'self'; base-uri 'none'; form-action 'none'`
-  const headers = { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy, 'cache-control': 'no-store' }
+  const headers = {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': policy,
+    'cache-control': 'no-store',
+  }
   return { status: 200, headers, body: page.markup }
 }
 
@@ -58,21 +66,30 @@ function renderTop(world: World): Html {
   const pending = callbacks.filter(({ state }) => state === 'pending').length
   const failed = callbacks.filter(({ state, forged }) => state === 'failed' && !forged).length
   const answered = callbacks.filter(({ state }) => state === 'delivered').length
-  const count = (value: number, label: string, tone = '') => html`<li class="${tone}"><b>${value}</b> ${label}</li>`
   return html`<header class="top">
     <h1><span class="logo">⌁</span> PipeCore sandbox <small>the outside world, simulated</small></h1>
     <ul id="counts" data-live>
-      ${count(sent, 'sent')} ${count(messages.length - sent, 'received')} ${count(answered, 'callbacks taken', 'good')}
-      ${count(pending, 'waiting', pending > 0 ? 'wait' : '')} ${count(failed, 'given up', failed > 0 ? 'bad' : '')}
+      ${renderCount(sent, 'sent')} ${renderCount(messages.length - sent, 'received')}
+      ${renderCount(answered, 'callbacks taken', 'good')}
+      ${renderCount(pending, 'waiting', pending > 0 ? 'wait' : '')}
+      ${renderCount(failed, 'given up', failed > 0 ? 'bad' : '')}
     </ul>
   </header>`
+}
+
+function renderCount(value: number, label: string, tone = ''): Html {
+  return html`<li class="${tone}"><b>${value}</b> ${label}</li>`
 }
 
 function renderWelcome(world: World): Html {
   const lines = providerIds.map((id) => `PROVIDER_URL_${id.toUpperCase()}=${world.url}/${id}`).join('\n')
   return html`<div class="welcome">
     <h2>Nothing was sent yet</h2>
-    <p>Point PipeCore at these addresses and send a message: it appears here as your customer would see it, with every status callback and how it was answered. No account is needed: the first credential seen opens one.</p>
+    <p>
+      Point PipeCore at these addresses and send a message: it appears here as your customer would see it,
+      with every status callback and how it was answered. No account is needed: the first credential seen
+      opens one.
+    </p>
     <pre>${lines}</pre>
   </div>`
 }
@@ -90,22 +107,36 @@ function renderPen(site: Site): Html {
   return html`<section class="panel">
     <h2>Write as a customer</h2>
     <form id="pen">
-      <label>As <select name="kind">${kinds.map(([value, label]) => html`<option value="${value}">${label}</option>`)}</select></label>
-      <label>To account <input name="account" list="accounts" placeholder="the only one" autocomplete="off" /></label>
-      <datalist id="accounts" data-live>${accounts.map(({ account }) => html`<option value="${account}"></option>`)}</datalist>
+      <label
+        >As
+        <select name="kind">
+          ${kinds.map(([value, label]) => html`<option value="${value}">${label}</option>`)}
+        </select></label
+      >
+      <label
+        >To account <input name="account" list="accounts" placeholder="the only one" autocomplete="off"
+      /></label>
+      <datalist id="accounts" data-live>
+        ${accounts.map(({ account }) => html`<option value="${account}"></option>`)}
+      </datalist>
       <div class="pair">
         <label>From <input name="from" required placeholder="+56988888888" autocomplete="off" /></label>
         <label>To <input name="to" placeholder="whatsapp:+14155238886" autocomplete="off" /></label>
       </div>
       <label class="subject">Subject <input name="subject" autocomplete="off" /></label>
-      <label>Message <textarea name="text" rows="2" required placeholder="Hola, ¿a qué hora abren?"></textarea></label>
+      <label
+        >Message <textarea name="text" rows="2" required placeholder="Hola, ¿a qué hora abren?"></textarea>
+      </label>
       <button>Send</button> <output></output>
     </form>
   </section>`
 }
 
 function renderCallbacks(world: World): Html {
-  const latest = [...world.callbacks.log.values()].slice(-SHOWN_CALLBACKS).toReversed()
+  const latest = [...world.callbacks.log.values()]
+    .slice(-LOOKED_AT)
+    .toSorted((a, b) => lastMoment(b).localeCompare(lastMoment(a)))
+    .slice(0, SHOWN_CALLBACKS)
   return html`<section class="panel" id="callbacks" data-live>
     <h2>Latest callbacks</h2>
     ${latest.length === 0 ? html`<p class="quiet">None yet.</p>` : null}
@@ -113,7 +144,8 @@ function renderCallbacks(world: World): Html {
       ${latest.map(
         (callback) =>
           html`<li>
-            <time>${clockOf(callback.attempts.at(-1)?.at ?? callback.next_at ?? '')}</time> <em class="${callback.provider}">${titles[callback.provider]}</em>
+            <time>${clockOf(lastMoment(callback))}</time>
+            <em class="${callback.provider}">${titles[callback.provider]}</em>
             ${renderAnswer(callback)}
           </li>`,
       )}
@@ -121,18 +153,29 @@ function renderCallbacks(world: World): Html {
   </section>`
 }
 
+function lastMoment(callback: Callback): string {
+  return callback.attempts.at(-1)?.at ?? ''
+}
+
 function renderMagic(): Html {
   return html`<section class="panel">
     <details open>
       <summary><h2>Magic recipients</h2></summary>
-      <p class="quiet">Send to one of these and the fault happens. The digit before the last three says how often it plays per message, zero is always: <code>+56988882004</code> hangs twice, then works. E-mail: <code>hang+2@…</code>, any domain.</p>
+      <p class="quiet">
+        Send to one of these and the fault happens. The digit before the last three says how often it plays
+        per message, zero is always: <code>+56988882004</code> hangs twice, then works. E-mail:
+        <code>hang+2@…</code>, any domain.
+      </p>
       <table>
         <tbody>
           ${magicRecipients.map(
             ({ recipient, fault, channels }) =>
               html`<tr>
                 <td><code>${recipient}</code></td>
-                <td><b>${fault}</b> ${channels.length === 1 && channels[0] === 'whatsapp' ? html`<i>WhatsApp</i>` : null}<br />${faults[fault]}</td>
+                <td>
+                  <b>${fault}</b>
+                  ${channels.length === 1 && channels[0] === 'whatsapp' ? html`<i>WhatsApp</i>` : null}<br />${faults[fault]}
+                </td>
               </tr>`,
           )}
         </tbody>
@@ -146,8 +189,17 @@ function renderAddresses(world: World): Html {
     <h2>Addresses</h2>
     <table>
       <tbody>
-        ${providerIds.map((id) => html`<tr><td>${titles[id]}</td><td><code>${world.url}/${id}</code></td></tr>`)}
-        <tr><td>Control</td><td><code>${world.url}/sandbox</code></td></tr>
+        ${providerIds.map(
+          (id) =>
+            html`<tr>
+              <td>${titles[id]}</td>
+              <td><code>${world.url}/${id}</code></td>
+            </tr>`,
+        )}
+        <tr>
+          <td>Control</td>
+          <td><code>${world.url}/sandbox</code></td>
+        </tr>
       </tbody>
     </table>
   </section>`

@@ -30,7 +30,7 @@ main { display: grid; grid-template-columns: minmax(0, 1fr) 380px; gap: 24px; pa
 .twilio { --brand: #e0344a } .meta { --brand: #1fa855 } .sendgrid { --brand: #1a82e2 } .resend { --brand: #555d66 }
 .badge { flex: none; padding: 2px 9px; border-radius: 99px; font-size: 11px; font-weight: 600; color: var(--brand); border: 1px solid currentColor }
 .resend .badge, em.resend { color: var(--ink) }
-.screen { display: flex; flex-direction: column; gap: 4px; padding: 14px 12px; background: var(--screen); max-height: 430px; overflow: auto }
+.screen { display: flex; flex-direction: column; gap: 4px; padding: 14px 12px; background: var(--screen); max-height: 540px; overflow: auto }
 .mail .screen { background: var(--panel); max-height: none; gap: 8px }
 .hidden, .more { text-align: center; color: var(--soft); font-size: 12px }
 .bubble { max-width: 86%; padding: 7px 10px 5px; border-radius: 14px; box-shadow: 0 1px 1px rgb(0 0 0 / .08); overflow-wrap: anywhere }
@@ -53,7 +53,7 @@ iframe { display: block; width: 100%; height: 190px; margin-top: 8px; border: 0;
 .card > footer { border-top: 1px solid var(--line) } .card > footer button { width: 100%; padding: 9px; border: 0; background: none; color: var(--accent); font: inherit; font-size: 13px; cursor: pointer } .card > footer button:hover { background: var(--ground) }
 .welcome { column-span: all; padding: 48px; text-align: center; background: var(--panel); border: 1px dashed var(--line); border-radius: 18px } .welcome p { max-width: 560px; margin: 8px auto 18px; color: var(--soft) } .welcome pre { display: inline-block; margin: 0; padding: 14px 18px; text-align: left; background: var(--ground); border-radius: 10px; max-width: 100%; overflow: auto }
 aside { display: grid; gap: 20px; min-width: 0 }
-.panel { background: var(--panel); border: 1px solid var(--line); border-radius: 14px; padding: 16px; box-shadow: var(--shade); min-width: 0 } .panel h2 { font-size: 14px; margin-bottom: 8px } summary { cursor: pointer; list-style-position: outside } summary h2 { display: inline } details .quiet { margin: 6px 0 8px; font-size: 12px }
+.panel { background: var(--panel); border: 1px solid var(--line); border-radius: 14px; padding: 16px; box-shadow: var(--shade); min-width: 0 } .panel h2 { font-size: 14px; margin-bottom: 8px } summary { cursor: pointer; list-style-position: inside } summary h2 { display: inline } details .quiet { margin: 6px 0 8px; font-size: 12px }
 form { display: grid; gap: 8px } .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px } label { display: grid; gap: 3px; font-size: 12px; color: var(--soft); min-width: 0 } .subject { display: none } .mail .subject { display: grid }
 input, select, textarea { width: 100%; padding: 7px 9px; border: 1px solid var(--line); border-radius: 8px; background: var(--ground); color: var(--ink); font: inherit; resize: vertical }
 form > button { padding: 9px; border: 0; border-radius: 9px; background: var(--accent); color: var(--panel); font: inherit; font-weight: 600; cursor: pointer } output { font-size: 12px; color: var(--soft); min-height: 1.4em; overflow-wrap: anywhere }

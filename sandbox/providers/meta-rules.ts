@@ -192,7 +192,6 @@ const TYPES = ['text', ...MEDIA_TYPES, 'template', 'interactive', 'reaction', 'l
 
 /** Checks a send as the Graph API does and answers its first complaint. */
 export function readMetaSend(body: Record<string, unknown>): { send: MetaSend } | { error: Reply } {
-  const refuse = (code: number, details: string) => ({ error: metaError(code, details) })
   if (body['messaging_product'] !== 'whatsapp')
     return refuse(100, 'The parameter messaging_product is required.')
   const recipient = readRecipient(body)
@@ -231,6 +230,10 @@ export function readMetaSend(body: Record<string, unknown>): { send: MetaSend } 
   }
 }
 
+function refuse(code: number, details: string): { error: Reply } {
+  return { error: metaError(code, details) }
+}
+
 export function readRecipient(body: Record<string, unknown>): { to: string; isUserId: boolean } | null {
   const { to, recipient } = body
   if (typeof to === 'string' && to !== '') return { to: to.replaceAll(/[+\s()-]/g, ''), isUserId: false }
@@ -238,7 +241,6 @@ export function readRecipient(body: Record<string, unknown>): { to: string; isUs
 }
 
 function checkContent(type: string, part: Record<string, unknown>): [code: number, details: string] | null {
-  const isText = (value: unknown) => typeof value === 'string' && value !== ''
   if (type === 'text') {
     if (!isText(part['body'])) return [131008, "The parameter text['body'] is required."]
     return textOf(part['body']).length > 4_096
@@ -275,6 +277,10 @@ function checkContent(type: string, part: Record<string, unknown>): [code: numbe
       : [131008, "The parameters location['latitude'] and location['longitude'] are required."]
   }
   return null
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' && value !== ''
 }
 
 function readTemplate(part: Record<string, unknown>): MetaTemplateUse {

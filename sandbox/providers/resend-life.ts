@@ -14,10 +14,7 @@ export function planResendSteps(resend: Resend, account: ResendAccount, life: Li
   const sent = step('sent')
   const delivered = step('delivered')
   const suppressedFor = account.suppressions.get(life.message.to.toLowerCase())?.reason
-  const bounce = (type: string, subType: string, message: string) => ({
-    bounce: { type, subType, message, diagnosticCode: [`smtp; ${message}`] },
-  })
-  const gone = bounce(
+  const gone = describeBounce(
     'Permanent',
     'General',
     '550 5.1.1 The email account that you tried to reach does not exist',
@@ -30,12 +27,18 @@ export function planResendSteps(resend: Resend, account: ResendAccount, life: Li
     case 'bounced_soft':
       return [
         sent,
-        step('bounced', bounce('Transient', 'MailboxFull', '452 4.2.2 The recipient mailbox is full')),
+        step(
+          'bounced',
+          describeBounce('Transient', 'MailboxFull', '452 4.2.2 The recipient mailbox is full'),
+        ),
       ]
     case 'blocked':
       return [
         sent,
-        step('bounced', bounce('Transient', 'ContentRejected', '554 5.7.1 Message refused by local policy')),
+        step(
+          'bounced',
+          describeBounce('Transient', 'ContentRejected', '554 5.7.1 Message refused by local policy'),
+        ),
       ]
     case 'failed':
       return [step('failed', { failed: { reason: 'reached_daily_quota' } })]
@@ -64,6 +67,10 @@ export function planResendSteps(resend: Resend, account: ResendAccount, life: Li
     default:
       return suppressedFor ? [step('suppressed', describeSuppression(suppressedFor))] : [sent, delivered]
   }
+}
+
+function describeBounce(type: string, subType: string, message: string): Record<string, unknown> {
+  return { bounce: { type, subType, message, diagnosticCode: [`smtp; ${message}`] } }
 }
 
 function describeOpen(life: Life) {

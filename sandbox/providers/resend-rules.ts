@@ -147,14 +147,17 @@ function checkTags(body: Record<string, unknown>): Reply | null {
   const { tags } = body
   if (tags === undefined) return null
   if (!Array.isArray(tags)) return resendError('validation_error', 'The `tags` field must be an array.')
-  const isGood = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{1,256}$/.test(value)
-  const areGood = tags.every((tag) => isObject(tag) && isGood(tag['name']) && isGood(tag['value']))
+  const areGood = tags.every((tag) => isObject(tag) && isTagPart(tag['name']) && isTagPart(tag['value']))
   return areGood
     ? null
     : resendError(
         'validation_error',
         'Tags should only contain ASCII letters, numbers, underscores, or dashes.',
       )
+}
+
+function isTagPart(value: unknown): boolean {
+  return typeof value === 'string' && /^[A-Za-z0-9_-]{1,256}$/.test(value)
 }
 
 function checkAttachments(body: Record<string, unknown>): Reply | null {

@@ -80,16 +80,13 @@ function answerSuppressions(
   call: Call,
   idOrEmail: string | undefined,
 ): Reply | null {
-  const view = ([email, entry]: [string, { id: string; reason: string; createdAt: string }]) => ({
-    object: 'suppression',
-    id: entry.id,
-    email,
-    reason: entry.reason,
-    created_at: entry.createdAt,
-  })
   if (idOrEmail === undefined) {
     if (call.method !== 'POST')
-      return replyJson(200, { object: 'list', has_more: false, data: [...account.suppressions].map(view) })
+      return replyJson(200, {
+        object: 'list',
+        has_more: false,
+        data: [...account.suppressions].map(viewSuppression),
+      })
     const email = readJsonObject(call)?.['email']
     if (typeof email !== 'string') return resendError('missing_required_field', 'Missing `email` field.')
     return replyJson(201, {
@@ -100,7 +97,13 @@ function answerSuppressions(
   const wanted = decodeURIComponent(idOrEmail).toLowerCase()
   const found = [...account.suppressions].find(([email, { id }]) => email === wanted || id === wanted)
   if (!found) return null
-  if (call.method !== 'DELETE') return replyJson(200, view(found))
+  if (call.method !== 'DELETE') return replyJson(200, viewSuppression(found))
   account.suppressions.delete(found[0])
   return replyJson(200, { object: 'suppression', id: found[1].id, deleted: true })
+}
+
+type Suppression = [email: string, entry: { id: string; reason: string; createdAt: string }]
+
+function viewSuppression([email, { id, reason, createdAt }]: Suppression): Record<string, unknown> {
+  return { object: 'suppression', id, email, reason, created_at: createdAt }
 }

@@ -128,7 +128,7 @@ export function makeEventPost(
     keys: webhook.signed ? webhook.keys : null,
     headers,
     body,
-    messageIds: [...new Set(waiting.map(({ messageId }) => messageId))],
+    messageIds: waiting.map(({ messageId }) => messageId),
     events: waiting.map(({ event }) => String(event['event'])),
   })
 }

@@ -148,7 +148,7 @@ function readPersonalization(
   return {
     recipients,
     subject: textOrNull(item['subject']),
-    customArgs: customArgs as Record<string, string>,
+    customArgs: Object.fromEntries(Object.entries(customArgs).map(([name, value]) => [name, textOf(value)])),
     templateData: isObject(item['dynamic_template_data']) ? item['dynamic_template_data'] : {},
   }
 }
@@ -268,11 +268,11 @@ function checkSendAt(sendAt: unknown, now: Date, problems: Problem[]): void {
 function toSend(body: Record<string, unknown>, personalizations: Personalization[]): SendgridSend {
   const content = (Array.isArray(body['content']) ? body['content'] : []).filter(isObject)
   const ofType = (type: string) => textOrNull(content.find((part) => part['type'] === type)?.['value'])
-  const from = body['from'] as Record<string, unknown>
+  const from = isObject(body['from']) ? body['from'] : {}
   const mode = isObject(body['mail_settings']) ? body['mail_settings']['sandbox_mode'] : undefined
   const attachments = (Array.isArray(body['attachments']) ? body['attachments'] : []).filter(isObject)
   return {
-    from: { email: String(from['email']), name: textOrNull(from['name']) },
+    from: { email: textOf(from['email']), name: textOrNull(from['name']) },
     subject: textOrNull(body['subject']),
     text: ofType('text/plain'),
     html: ofType('text/html'),

@@ -141,19 +141,21 @@ function answerParse(account: SendgridAccount, call: Call): Reply {
 }
 
 function answerPolicies(account: SendgridAccount, call: Call): Reply | null {
-  const view = (policy: { id: string; name: string; keys: { publicKey: string } }) => ({
-    id: policy.id,
-    name: policy.name,
-    signature: { enabled: true, public_key: policy.keys.publicKey },
-  })
-  if (call.method === 'GET') return replyJson(200, { policies: [...account.policies.values()].map(view) })
+  if (call.method === 'GET')
+    return replyJson(200, { policies: [...account.policies.values()].map(viewPolicy) })
   if (call.method !== 'POST') return null
   const { name, signature } = readJsonObject(call) ?? {}
   if (typeof name !== 'string' || !isObject(signature))
     return sendgridError(400, [{ message: 'name and signature are required', field: 'name' }])
   const policy = { id: randomBytes(8).toString('hex'), name, keys: createSigningKeys(randomBytes(32)) }
   account.policies.set(policy.id, policy)
-  return replyJson(201, { policy: view(policy) })
+  return replyJson(201, { policy: viewPolicy(policy) })
+}
+
+type Policy = { id: string; name: string; keys: { publicKey: string } }
+
+function viewPolicy({ id, name, keys }: Policy): Record<string, unknown> {
+  return { id, name, signature: { enabled: true, public_key: keys.publicKey } }
 }
 
 function answerSuppressions(account: SendgridAccount, call: Call): Reply | null {

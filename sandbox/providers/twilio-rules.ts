@@ -127,7 +127,8 @@ function checkAddresses(send: TwilioSend): Reply | null {
   }
   const magic = magicTo[to] ?? magicFrom[from ?? '']
   if (magic) return twilioError(magic)
-  if (!isPhone(to)) return twilioError(21211, `Invalid 'To' Phone Number: ${hideDigits(to)}`)
+  if (!isPhone(to) || !isPossiblePhoneNumber(to.replace(/^whatsapp:/, '')))
+    return twilioError(21211, `Invalid 'To' Phone Number: ${hideDigits(to)}`)
   if (!from) return null
   const isWhatsapp = to.startsWith('whatsapp:')
   if (from.startsWith('whatsapp:') !== isWhatsapp) return twilioError(21910)
@@ -165,9 +166,9 @@ function checkDelivery(send: TwilioSend, form: URLSearchParams, now: Date): Repl
   return null
 }
 
+/** E.164 in shape, with or without the channel. */
 function isPhone(address: string): boolean {
-  const phone = address.replace(/^whatsapp:/, '')
-  return /^\+[1-9]\d{6,14}$/.test(phone) && isPossiblePhoneNumber(phone)
+  return /^(whatsapp:)?\+[1-9]\d{6,14}$/.test(address)
 }
 
 /** A short code or an alphanumeric sender. */

@@ -79,7 +79,7 @@ export const settings = z.object({
     .default(15_000)
     .meta({ description: 'Longest wait for the answer of an endpoint that receives events.' }),
   SANDBOX_PORT: port
-    .default(10_080)
+    .default(10_090)
     .meta({ description: 'Port of the simulated providers that `npm start` brings along.' }),
 })
 
@@ -115,7 +115,7 @@ export function loadConfig(environment: Environment, providerIds: readonly strin
   const problems: FieldError[] = parsed.success
     ? []
     : parsed.error.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message }))
-  const providerUrls = readProviderUrls(given, providerIds, problems)
+  const ownUrls = readProviderUrls(given, providerIds, problems)
   problems.push(...unknownSettings(given))
   if (given.DATABASE_URL !== undefined && given.PIPECORE_MASTER_KEY === undefined) {
     problems.push({
@@ -124,7 +124,13 @@ export function loadConfig(environment: Environment, providerIds: readonly strin
     })
   }
   if (!parsed.success || problems.length > 0) throw settingsInvalid(problems)
-  return toConfig(parsed.data, providerUrls)
+  const sandboxUrls = given.DATABASE_URL === undefined ? urlsOfSandbox(parsed.data.SANDBOX_PORT, providerIds) : {}
+  return toConfig(parsed.data, { ...sandboxUrls, ...ownUrls })
+}
+
+/** Beside the embedded database no provider is called for real unless its URL is set. */
+function urlsOfSandbox(port: number, providerIds: readonly string[]): Record<string, string> {
+  return Object.fromEntries(providerIds.map((id) => [id, `http://127.0.0.1:${port}/${id}`]))
 }
 
 function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string, string>): Config {

@@ -79,7 +79,7 @@ describe('nothing was sent', () => {
   })
 
   test('when the certificate is for another name', async (t) => {
-    const { port, cert, requests } = await startHttps(t, 'secure.test')
+    const { port, cert, requests, askedFor } = await startHttps(t, 'secure.test')
     trust(t, cert)
     const outbound = openOutbound(t, toLoopback)
     const answer = await outbound.request({
@@ -88,6 +88,7 @@ describe('nothing was sent', () => {
       timeoutMs: 5_000,
     })
     assert.equal(answer.status, 200)
+    assert.deepEqual(askedFor, ['secure.test'])
     const url = `https://other.test:${port}/`
     const error = await failCall(outbound, { method: 'POST', url, timeoutMs: 5_000 })
     assert.deepEqual([error.failure, error.sent], ['tls', false])

@@ -231,11 +231,13 @@ test('the server of a Node that was killed is stopped, and the next start has al
   await db.stop()
 })
 
-test('after a SIGKILL of the server stop returns and the next start recovers, with backends still busy', async () => {
+test('after a SIGKILL of the server the next start waits for its busy backends, and recovers', async () => {
   const path = newFolder()
   const first = await start(path, { synchronous_commit: 'on' })
   await query(first.url, 'create table kept as select 44 as value')
-  const busy = query(first.url, 'select count(*) from generate_series(1, 20000000)').catch(() => undefined)
+  const busy = query(first.url, 'select count(*) from generate_series(1, 8000000)').catch(() => undefined)
+  const counting = `select 1 as found from pg_stat_activity where query like '%8000000%' and pid <> pg_backend_pid()`
+  await waitUntil('a backend is busy', async () => (await query(first.url, counting)).found === 1)
   const processId = await readPostmasterId(first)
   process.kill(processId, 'SIGKILL')
   await waitUntil('it is gone', () => isGone(processId))
@@ -245,6 +247,7 @@ test('after a SIGKILL of the server stop returns and the next start recovers, wi
   assert.equal((await query(second.url, 'select value from kept')).value, 44)
   await second.stop()
   await busy
+  assert.match(await readFile(join(path, 'postgres.log'), 'utf8'), /is still in use/)
 })
 
 test('a postmaster.pid and a lock whose process ids belong to other programs by now are stale', async () => {
@@ -253,7 +256,8 @@ test('a postmaster.pid and a lock whose process ids belong to other programs by 
   await kill(child)
   process.kill(orphan, 'SIGKILL')
   await waitUntil('it is gone', () => isGone(orphan))
-  const other = spawn(process.execPath, ['--eval', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
+  const user = await chooseServerUser(dataFolder)
+  const other = spawn('sleep', ['600'], { ...spawnOptionsFor(user), stdio: 'ignore' })
   for (const [path, old] of [
     [join(dataFolder, 'postmaster.pid'), orphan],
     [join(folder, 'postgres-lock'), child.pid],
@@ -284,6 +288,11 @@ test('a start that was killed while making the database leaves nothing in the wa
   const db = await start(path)
   await query(db.url, 'select 1')
   await db.stop()
+  await waitUntil('starts have removed the draft, once its initdb has ended', async () => {
+    if (!(await readdir(path)).some((name) => name.includes('.init-'))) return true
+    await (await start(path)).stop()
+    return false
+  })
 })
 
 test('a database of another major version is refused with both versions named', async () => {

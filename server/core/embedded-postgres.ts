@@ -49,7 +49,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   } catch (error) {
     if (error instanceof PipeError) throw error
     const reason = error instanceof Error ? error.message : String(error)
-    throw startFailed(`The database in ${options.folder} can not be started: ${reason}`, error)
+    throw startFailed(`The database in ${options.folder} cannot be started: ${reason}`, error)
   }
 }
 

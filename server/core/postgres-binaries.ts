@@ -16,7 +16,7 @@ export interface PostgresBinaries {
 }
 
 /**
- * Programs that `user` can run: those of the installed package or, when that user can not reach them, a
+ * Programs that `user` can run: those of the installed package or, when that user cannot reach them, a
  * copy in /var/lib/pipecore or else in `fallbackFolder`.
  */
 export async function findPostgresBinaries(
@@ -95,7 +95,7 @@ function isPermissionProblem(error: unknown): boolean {
 
 const sharedFolder = '/var/lib/pipecore'
 
-/** Holds what the server's user can not reach in the checkout or in the data folder. */
+/** Holds what the server's user cannot reach in the checkout or in the data folder. */
 export async function openSharedFolder(): Promise<string> {
   const created = await mkdir(sharedFolder, { recursive: true })
   if (created !== undefined) await chmod(sharedFolder, 0o755)

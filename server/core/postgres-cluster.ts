@@ -91,7 +91,7 @@ function unreachable(dataFolder: string, user: ServerUser): PipeError {
   return new PipeError(
     'database_folder_unreachable',
     500,
-    `PostgreSQL runs as the user ${user.name}, who can not enter ${dataFolder}. Let that user pass through the folders above it (chmod o+x), move it, or start PipeCore as its owner.`,
+    `PostgreSQL runs as the user ${user.name}, who cannot enter ${dataFolder}. Let that user pass through the folders above it (chmod o+x), move it, or start PipeCore as its owner.`,
   )
 }
 
@@ -121,7 +121,7 @@ export async function readSuperuserPassword(folder: string, place: ClusterPlace)
     throw new PipeError(
       'database_password_missing',
       500,
-      `${path} is gone, and without it the database in ${place.dataFolder} can not be opened. Restore the file, or move ${place.dataFolder} away to start with an empty database.`,
+      `${path} is gone, and without it the database in ${place.dataFolder} cannot be opened. Restore the file, or move ${place.dataFolder} away to start with an empty database.`,
     )
   }
   const password = randomBytes(24).toString('base64url')
@@ -133,6 +133,7 @@ async function writeWhole(path: string, content: string): Promise<void> {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, content, { mode: 0o600, flag: 'wx', flush: true })
   await rename(draft, path)
+  await syncFolder(dirname(path))
 }
 
 export interface ClusterOptions {
@@ -148,10 +149,13 @@ export interface ClusterOptions {
 export async function prepareCluster(place: ClusterPlace, options: ClusterOptions): Promise<void> {
   await removeDrafts(place.baseFolder)
   const versionPath = join(place.dataFolder, 'PG_VERSION')
-  if (!existsSync(versionPath)) return createCluster(place, options)
+  if (!existsSync(versionPath)) {
+    await createCluster(place, options)
+    return
+  }
   const found = (await readFile(versionPath, 'utf8')).trim()
   const { majorVersion } = options.binaries
-  if (found === majorVersion) return undefined
+  if (found === majorVersion) return
   throw new PipeError(
     'database_version_mismatch',
     500,
@@ -210,7 +214,7 @@ async function runInitdb(
   }
 }
 
-/** Makes the new name in the folder survive a power cut. */
+/** Makes a new name in the folder survive a power cut. */
 async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, 'r')
   try {

@@ -72,7 +72,7 @@ function portInUse(port: number): PipeError {
   return new PipeError(
     'database_port_taken',
     500,
-    `The database can not listen on port ${port}: another program does. Stop it, or give the database another port.`,
+    `The database cannot listen on port ${port}: another program does. Stop it, or give the database another port.`,
   )
 }
 
@@ -152,7 +152,7 @@ async function canConnect(url: string, plan: ServerPlan): Promise<boolean> {
     throw new PipeError(
       'database_password_rejected',
       500,
-      `The superuser's password kept beside ${plan.logPath} does not open the database in ${plan.dataFolder}. Restore the file postgres-password that belongs to it.`,
+      `The file postgres-password beside ${plan.logPath} does not hold the password of the database in ${plan.dataFolder}. Restore the one that belongs to it.`,
     )
   } finally {
     await client.end()
@@ -186,6 +186,7 @@ const shutdownSteps = [
   { signal: 'SIGKILL', patienceMs: 10_000 },
 ] as const
 
+/** Returns when the process is gone, also one that is not our child. */
 export async function stopPostmaster(processId: number): Promise<void> {
   const birth = (await readProcess(processId))?.birth
   const isGone = async () => birth === undefined || (await readProcess(processId))?.birth !== birth

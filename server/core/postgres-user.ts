@@ -34,7 +34,7 @@ export async function chooseServerUser(dataFolder: string): Promise<ServerUser |
   throw new PipeError(
     'database_user_missing',
     500,
-    'PostgreSQL can not run as root, and there is no user "postgres" or "nobody" to run it as. Start PipeCore as another user, or set DATABASE_URL.',
+    'PostgreSQL cannot run as root, and there is no user "postgres" or "nobody" to run it as. Start PipeCore as another user, or set DATABASE_URL.',
   )
 }
 
@@ -74,7 +74,7 @@ export async function runAs(
     throw new PipeError(
       'database_user_forbidden',
       500,
-      `PostgreSQL can not run as root, and this process may not start it as the user ${user.name}. Start PipeCore as another user, or set DATABASE_URL.`,
+      `PostgreSQL cannot run as root, and this process may not start it as the user ${user.name}. Start PipeCore as another user, or set DATABASE_URL.`,
       { cause: error },
     )
   }

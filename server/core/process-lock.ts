@@ -21,7 +21,7 @@ async function readFromProc(id: number): Promise<RunningProcess | undefined> {
     const [stat, command, boot] = await Promise.all([
       readFile(`/proc/${id}/stat`, 'utf8'),
       readFile(`/proc/${id}/cmdline`, 'utf8'),
-      readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+      readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => ''),
     ])
     // proc(5): the name in parentheses may hold anything; the state follows it, the start time is 19 later.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
@@ -59,7 +59,7 @@ export async function acquireLock(path: string): Promise<LockResult> {
   const self = await readProcess(process.pid)
   const content = JSON.stringify({ processId: process.pid, birth: self?.birth, token: randomUUID() })
   const draft = `${path}.${randomUUID()}`
-  await writeFile(draft, content, { mode: 0o600, flag: 'wx' })
+  await writeFile(draft, content, { mode: 0o644, flag: 'wx' })
   try {
     let abandoned = false
     while (!(await linkUnlessTaken(draft, path))) {

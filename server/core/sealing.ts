@@ -176,7 +176,6 @@ function encrypt(key: KeyObject, boundTo: string, plaintext: Buffer): string {
 function decrypt(key: KeyObject, boundTo: string, parts: readonly string[]): Buffer | undefined {
   const [nonce, sealed, ...rest] = parts.map(decodeStrictly)
   if (!nonce || !sealed || rest.length > 0) return undefined
-  if (nonce.length !== nonceBytes || sealed.length < tagBytes) return undefined
   try {
     const box = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes })
     box.setAAD(Buffer.from(boundTo))

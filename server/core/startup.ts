@@ -20,7 +20,8 @@ export async function provideMasterKeys(config: Config): Promise<MasterKeys> {
   }
 }
 
-async function readOrCreate(path: string, create: () => string): Promise<string> {
+/** The text of a file that only its owner may read; made when missing. */
+export async function readOrCreate(path: string, create: () => string): Promise<string> {
   try {
     return (await readFile(path, 'utf8')).trim()
   } catch (error) {

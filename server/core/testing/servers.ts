@@ -22,11 +22,13 @@ export async function startHttp(t: TestContext, handler: RequestListener) {
 export async function startHttps(t: TestContext, hostname: string) {
   const certificate = createCertificate(hostname)
   const requests: SeenRequest[] = []
+  const askedFor: unknown[] = []
   const server = createHttpsServer(
     certificate,
     keepRequests(requests, (_request, response) => response.end()),
   )
-  return { ...(await listen(t, server)), requests, cert: certificate.cert }
+  server.on('secureConnection', (socket) => askedFor.push(socket.servername))
+  return { ...(await listen(t, server)), requests, askedFor, cert: certificate.cert }
 }
 
 /** For what no HTTP server would do; reads and forgets what `onConnection` does not read. */

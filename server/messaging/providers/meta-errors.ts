@@ -1,21 +1,15 @@
 import { z } from 'zod'
-import {
-  createErrorTable,
-  isUncertain,
-  parseJson,
-  readJson,
-  refusedOutcome,
-  unknownOutcome,
-} from '#connections'
+import { createErrorTable, isUncertain, optional, optionalNumber, optionalText } from '#connections'
+import { parseJson, readJson, refusedOutcome, unknownOutcome } from '#connections'
 import type { ErrorRule, NotDone, ProviderAnswer, Told } from '#connections'
 
 /** An error as Meta writes it in answers and, with a title, in webhooks. */
 export const errorDetail = z.looseObject({
-  code: z.number().nullish(),
-  title: z.string().nullish(),
-  message: z.string().nullish(),
-  is_transient: z.boolean().nullish(),
-  error_data: z.looseObject({ details: z.string().nullish() }).nullish(),
+  code: optionalNumber,
+  title: optionalText,
+  message: optionalText,
+  is_transient: optional(z.boolean()),
+  error_data: optional(z.looseObject({ details: optionalText })),
 })
 export type ErrorDetail = z.output<typeof errorDetail>
 
@@ -48,7 +42,7 @@ export function judgeMetaError(detail: ErrorDetail | undefined): [ErrorRule, Tol
 /** `X-Business-Use-Case-Usage` names the minutes until calls are taken again. */
 function readUsageWaitMs(answer: ProviderAnswer): number | undefined {
   const usage = z
-    .record(z.string(), z.array(z.looseObject({ estimated_time_to_regain_access: z.number().nullish() })))
+    .record(z.string(), z.array(z.looseObject({ estimated_time_to_regain_access: optionalNumber })))
     .safeParse(parseJson(answer.headers['x-business-use-case-usage'] ?? ''))
   const minutes = Object.values(usage.data ?? {})
     .flat()

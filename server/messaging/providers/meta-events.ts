@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { describeError, readEach, readWebhookJson } from '#connections'
+import { describeError, optional, optionalNumber, optionalText } from '#connections'
+import { readEach, readWebhookJson } from '#connections'
 import type { RawWebhook } from '#connections'
 import { describeLocation } from './inbound-content.ts'
 import { errorDetail, judgeMetaError } from './meta-errors.ts'
@@ -12,18 +13,17 @@ import type {
   StatusReport,
 } from './provider.ts'
 
-const text = z.string().nullish()
 const seconds = z.union([z.string().regex(/^\d{1,11}$/), z.int().min(0).max(99_999_999_999)])
 
 const delivery = z.looseObject({ entry: z.array(z.unknown()) })
 
-const entry = z.looseObject({ id: text, time: seconds.nullish(), changes: z.array(z.unknown()).nullish() })
+const entry = z.looseObject({ id: optionalText, time: optional(seconds), changes: z.unknown() })
 type Entry = z.output<typeof entry>
 
 const change = z.looseObject({
-  field: text,
+  field: optionalText,
   value: z.looseObject({
-    metadata: z.looseObject({ phone_number_id: text, display_phone_number: text }).nullish(),
+    metadata: z.looseObject({ phone_number_id: optionalText, display_phone_number: optionalText }).nullish(),
     contacts: z.unknown(),
     messages: z.unknown(),
     statuses: z.unknown(),
@@ -34,39 +34,41 @@ const change = z.looseObject({
 type Value = z.output<typeof change>['value']
 
 const contact = z.looseObject({
-  wa_id: text,
-  user_id: text,
-  profile: z.looseObject({ name: text }).nullish(),
+  wa_id: optionalText,
+  user_id: optionalText,
+  profile: z.looseObject({ name: optionalText }).nullish(),
 })
 
 const statusEvent = z.looseObject({
   id: z.string(),
   status: z.string(),
   timestamp: seconds,
-  recipient_id: text,
-  recipient_user_id: text,
-  biz_opaque_callback_data: text,
+  recipient_id: optionalText,
+  recipient_user_id: optionalText,
+  biz_opaque_callback_data: optionalText,
   errors: z.unknown(),
 })
 
 const preference = z.looseObject({
-  wa_id: text,
-  user_id: text,
+  wa_id: optionalText,
+  user_id: optionalText,
   value: z.enum(['stop', 'resume']),
   timestamp: seconds,
 })
 
-const mediaContent = z.looseObject({ id: text, mime_type: text, caption: text, filename: text }).nullish()
-const reply = z.looseObject({ id: text, title: text }).nullish()
+const mediaContent = z
+  .looseObject({ id: optionalText, mime_type: optionalText, caption: optionalText, filename: optionalText })
+  .nullish()
+const reply = z.looseObject({ id: optionalText, title: optionalText }).nullish()
 
 const messageEvent = z.looseObject({
   id: z.string(),
   type: z.string(),
   timestamp: seconds,
-  from: text,
-  from_user_id: text,
-  context: z.looseObject({ id: text }).nullish(),
-  text: z.looseObject({ body: text }).nullish(),
+  from: optionalText,
+  from_user_id: optionalText,
+  context: z.looseObject({ id: optionalText }).nullish(),
+  text: z.looseObject({ body: optionalText }).nullish(),
   image: mediaContent,
   video: mediaContent,
   audio: mediaContent,
@@ -74,22 +76,22 @@ const messageEvent = z.looseObject({
   sticker: mediaContent,
   location: z
     .looseObject({
-      latitude: z.number().nullish(),
-      longitude: z.number().nullish(),
-      name: text,
-      address: text,
+      latitude: optionalNumber,
+      longitude: optionalNumber,
+      name: optionalText,
+      address: optionalText,
     })
     .nullish(),
-  reaction: z.looseObject({ message_id: text, emoji: text }).nullish(),
-  button: z.looseObject({ payload: text, text }).nullish(),
+  reaction: z.looseObject({ message_id: optionalText, emoji: optionalText }).nullish(),
+  button: z.looseObject({ payload: optionalText, text: optionalText }).nullish(),
   interactive: z
     .looseObject({
       button_reply: reply,
       list_reply: reply,
-      nfm_reply: z.looseObject({ body: text, response_json: text }).nullish(),
+      nfm_reply: z.looseObject({ body: optionalText, response_json: optionalText }).nullish(),
     })
     .nullish(),
-  order: z.looseObject({ text }).nullish(),
+  order: z.looseObject({ text: optionalText }).nullish(),
 })
 type MessageEvent = z.output<typeof messageEvent>
 

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { z } from 'zod'
-import { callProvider, equalText, readJson, secretField, verifySignature } from '#connections'
+import { callProvider, equalText, optional, optionalText, readJson } from '#connections'
+import { secretField, verifySignature } from '#connections'
 import type { CheckResult, HttpAnswer, NotDone, Outcome, ProviderAnswer } from '#connections'
 import type { ProviderContext, RawWebhook, Verification } from '#connections'
 import { checkCommand, refuseCommand } from './command-check.ts'
@@ -49,15 +50,15 @@ type Credentials = z.output<typeof credentials>
 type Context = ProviderContext<Credentials>
 
 const sendAnswer = z.looseObject({
-  contacts: z.array(z.looseObject({ wa_id: z.string().nullish(), user_id: z.string().nullish() })).nullish(),
-  messages: z.array(z.looseObject({ id: z.string().min(1), message_status: z.string().nullish() })).min(1),
+  contacts: optional(z.array(z.looseObject({ wa_id: optionalText, user_id: optionalText }))),
+  messages: z.array(z.looseObject({ id: z.string().min(1), message_status: optionalText })).min(1),
 })
 
 const numberAnswer = z.looseObject({
   id: z.string(),
-  display_phone_number: z.string().nullish(),
-  verified_name: z.string().nullish(),
-  quality_rating: z.string().nullish(),
+  display_phone_number: optionalText,
+  verified_name: optionalText,
+  quality_rating: optionalText,
 })
 
 function sender(account: Credentials): string {

@@ -1,32 +1,32 @@
 import { z } from 'zod'
-import { describeError, readWebhookJson } from '#connections'
+import { describeError, optional, optionalText, readWebhookJson } from '#connections'
 import type { RawWebhook } from '#connections'
 import { readMediaKind } from './inbound-content.ts'
 import { isAutomatedMail, readMailbox } from './mailbox.ts'
 import type { ConsentReport, InboundMessage, ProviderReport, StatusReport } from './provider.ts'
 import type { SuppressionReason } from './provider.ts'
 
-const text = z.string().nullish()
-
 const event = z.looseObject({
   type: z.string(),
-  created_at: text,
+  created_at: optionalText,
   data: z.looseObject({
-    email_id: text,
-    email: text,
-    from: text,
-    to: z.array(z.string()).nullish(),
-    received_for: z.array(z.string()).nullish(),
-    subject: text,
-    tags: z.record(z.string(), z.string()).nullish(),
-    bounce: z.looseObject({ type: text, message: text }).nullish(),
-    failed: z.looseObject({ reason: text }).nullish(),
-    suppressed: z.looseObject({ type: text, reason: text, message: text }).nullish(),
-    click: z.looseObject({ link: text }).nullish(),
-    origin: text,
-    unsubscribed: z.boolean().nullish(),
-    topics: z.array(z.looseObject({ subscription: text })).nullish(),
-    attachments: z.array(z.looseObject({ id: text, filename: text, content_type: text })).nullish(),
+    email_id: optionalText,
+    email: optionalText,
+    from: optionalText,
+    to: optional(z.array(z.string())),
+    received_for: optional(z.array(z.string())),
+    subject: optionalText,
+    tags: optional(z.looseObject({ tenant_id: z.unknown(), message_id: optionalText })),
+    bounce: optional(z.looseObject({ type: optionalText, message: optionalText })),
+    failed: optional(z.looseObject({ reason: optionalText })),
+    suppressed: optional(z.looseObject({ type: optionalText, reason: optionalText, message: optionalText })),
+    click: optional(z.looseObject({ link: optionalText })),
+    origin: optionalText,
+    unsubscribed: optional(z.boolean()),
+    topics: optional(z.array(z.looseObject({ subscription: optionalText }))),
+    attachments: optional(
+      z.array(z.looseObject({ id: optionalText, filename: optionalText, content_type: optionalText })),
+    ),
   }),
 })
 type Event = z.output<typeof event>
@@ -42,7 +42,7 @@ export function ownsResendEvent(webhook: RawWebhook, _account: unknown, tenantId
   const read = event.safeParse(readWebhookJson(webhook))
   if (!read.success) return false
   const named = read.data.data.tags?.tenant_id
-  return !named || named === writeTag(tenantId)
+  return named === undefined || named === writeTag(tenantId)
 }
 
 export function parseResendWebhook(webhook: RawWebhook): ProviderReport[] {
@@ -79,7 +79,7 @@ interface About {
 }
 
 function readStatus(type: string, data: Data, about: About): StatusReport[] {
-  const meaning = type === 'email.bounced' ? readBounce(data) : statuses.get(type)?.(data)
+  const meaning = statuses.get(type)?.(data)
   if (!meaning) return []
   const recipient = readRecipient(data)
   return [{ type: 'status', ...about, ...(recipient && { recipient }), ...meaning }]
@@ -173,6 +173,7 @@ const statuses = new Map<string, (data: Data) => Meaning>([
   ['email.delivery_delayed', () => ({ status: 'sent', detail: 'delayed' })],
   ['email.delivered', () => ({ status: 'delivered' })],
   ['email.canceled', () => ({ status: 'canceled' })],
+  ['email.bounced', readBounce],
   ['email.failed', readFailure],
   ['email.suppressed', readSuppressed],
 ])

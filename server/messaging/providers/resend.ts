@@ -1,13 +1,15 @@
 import { createHmac } from 'node:crypto'
 import { z } from 'zod'
 import { callProvider, createErrorTable, describeError, equalText, isUncertain, readJson } from '#connections'
-import { refusedOutcome, secretField, unknownOutcome, verifySignature } from '#connections'
+import { optional, optionalText, refusedOutcome, secretField, unknownOutcome } from '#connections'
+import { verifySignature } from '#connections'
 import type { CheckResult, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
 import type { RawWebhook, Verification } from '#connections'
 import { PipeError } from '#core/errors.ts'
-import { checkCommand, refuseCommand } from './command-check.ts'
+import { checkCommand } from './command-check.ts'
 import { emailField, nameField, tokenField } from './credential-fields.ts'
-import { isAutomatedMail, readMailbox, writeMailbox } from './mailbox.ts'
+import { readMailAddresses } from './mail-command.ts'
+import { isAutomatedMail, writeMailbox } from './mailbox.ts'
 import type { InboundMessage, MessagingProvider, SendCommand, Sent, StatusReport } from './provider.ts'
 import { ownsResendEvent, parseResendWebhook, reportResendStatus, writeTag } from './resend-events.ts'
 
@@ -48,11 +50,9 @@ function webhookSecretField(description: string): z.ZodString {
 type Credentials = z.output<typeof credentials>
 type Context = ProviderContext<Credentials>
 
-const optionalText = z.string().nullish()
-
 const sendAnswer = z.looseObject({ id: z.string().min(1) })
 const errorAnswer = z.looseObject({ name: optionalText, message: optionalText })
-const emailAnswer = z.looseObject({ id: z.string(), last_event: z.string(), to: z.unknown() })
+const emailAnswer = z.looseObject({ id: z.string(), last_event: z.string() })
 
 const domainsAnswer = z.looseObject({
   data: z.array(z.looseObject({ name: z.string(), status: optionalText })),
@@ -62,7 +62,7 @@ const receivedAnswer = z.looseObject({
   subject: optionalText,
   text: optionalText,
   html: optionalText,
-  headers: z.record(z.string(), z.unknown()).nullish(),
+  headers: optional(z.record(z.string(), z.unknown())),
 })
 
 function sender(account: Credentials): string {
@@ -92,20 +92,12 @@ interface Mail {
 
 /** One recipient per mail: an event stands for all recipients of a mail. */
 function writeMail(command: SendCommand, account: Credentials): Mail | NotDone {
-  const from = readMailbox(command.from ?? account.fromEmail)
-  const to = readMailbox(command.to)
-  const replyToText = command.replyTo ?? account.replyTo
-  const replyTo = replyToText === undefined ? undefined : readMailbox(replyToText)
-  if (!from || !to || (replyToText !== undefined && !replyTo)) {
-    const wrong = [!from && 'sender', !to && 'recipient', replyToText && !replyTo && 'reply address']
-    return refuseCommand('content', `Not a single e-mail address: ${wrong.filter(Boolean).join(', ')}.`)
-  }
+  const addresses = readMailAddresses(command, account)
+  if ('outcome' in addresses) return addresses
+  const { from, to, replyTo } = addresses
   const { template, subject, text, html, attachments } = command
-  if (!template && !subject) return refuseCommand('content', 'An e-mail needs a subject.')
-  if (!template && !text && !html) return refuseCommand('content', 'The e-mail has neither text nor HTML.')
-  const name = from.name ?? (command.from === undefined ? account.fromName : undefined)
   return {
-    from: writeMailbox({ email: from.email, ...(name && { name }) }),
+    from: writeMailbox(from),
     to: [to.email],
     ...(replyTo && { reply_to: writeMailbox(replyTo) }),
     ...(subject && { subject }),

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { describeError, parseJson, readEach, readWebhookJson } from '#connections'
+import { describeError, optional, optionalText, parseJson, readEach, readWebhookJson } from '#connections'
 import type { ProviderError, RawWebhook } from '#connections'
 import { readMediaKind } from './inbound-content.ts'
 import { isAutomatedMail, readMailbox, readMailHeaders } from './mailbox.ts'
@@ -9,33 +9,31 @@ import type { Part } from './multipart.ts'
 import type { ConsentReport, InboundMessage, ProviderReport, StatusReport } from './provider.ts'
 import type { SuppressionReason } from './provider.ts'
 
-const text = z.string().nullish()
-
 const event = z.looseObject({
   event: z.string(),
-  email: text,
-  timestamp: z.int().min(0).max(99_999_999_999),
-  sg_event_id: text,
-  sg_message_id: text,
-  message_id: text,
-  tenant_id: text,
-  type: text,
-  reason: text,
-  response: text,
-  status: text,
-  url: text,
-  sg_machine_open: z.boolean().nullish(),
+  email: optionalText,
+  timestamp: z.number().min(0).max(99_999_999_999),
+  sg_event_id: optionalText,
+  sg_message_id: optionalText,
+  message_id: optionalText,
+  tenant_id: z.unknown(),
+  type: optionalText,
+  reason: optionalText,
+  response: optionalText,
+  status: optionalText,
+  url: optionalText,
+  sg_machine_open: optional(z.boolean()),
 })
 type Event = z.output<typeof event>
 
-const envelopeField = z.looseObject({ to: z.array(z.string()).nullish(), from: text })
+const envelopeField = z.looseObject({ to: optional(z.array(z.string())), from: optionalText })
 const charsetsField = z.record(z.string(), z.string())
 
 /** Every event that names a tenant must name ours; a mail names none and is ours by its signing key. */
 export function ownsSendgridEvents(webhook: RawWebhook, _account: unknown, tenantId: string): boolean {
   const list = readWebhookJson(webhook)
   if (!Array.isArray(list)) return readParts(webhook) !== undefined
-  return readEach(event, list).every(({ tenant_id: named }) => !named || named === tenantId)
+  return readEach(event, list).every(({ tenant_id: named }) => named === undefined || named === tenantId)
 }
 
 export function parseSendgridWebhook(webhook: RawWebhook): ProviderReport[] {

@@ -1,18 +1,12 @@
 import { createPublicKey, verify as verifyBytes } from 'node:crypto'
 import { z } from 'zod'
-import {
-  callProvider,
-  isUncertain,
-  readJson,
-  refusedOutcome,
-  unknownOutcome,
-  verifySignature,
-} from '#connections'
+import { callProvider, isUncertain, optionalText, readJson, refusedOutcome } from '#connections'
+import { unknownOutcome, verifySignature } from '#connections'
 import type { CheckResult, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
 import type { RawWebhook, Verification } from '#connections'
 import { checkCommand, refuseCommand } from './command-check.ts'
 import { emailField, nameField, tokenField } from './credential-fields.ts'
-import { readMailbox } from './mailbox.ts'
+import { readMailAddresses } from './mail-command.ts'
 import type { MessagingProvider, SendCommand, Sent, TemplateReference } from './provider.ts'
 import { ownsSendgridEvents, parseSendgridWebhook } from './sendgrid-events.ts'
 
@@ -61,7 +55,7 @@ type Context = ProviderContext<Credentials>
 const scopesAnswer = z.looseObject({ scopes: z.array(z.string()) })
 
 const errorAnswer = z.looseObject({
-  errors: z.array(z.looseObject({ message: z.string().nullish(), field: z.string().nullish() })).min(1),
+  errors: z.array(z.looseObject({ message: optionalText, field: optionalText })).min(1),
 })
 
 function sender(account: Credentials): string {
@@ -93,37 +87,23 @@ interface Mail {
 
 /** One recipient per call: others would be seen, and one id would stand for many people. */
 function writeMail(command: SendCommand, account: Credentials): Mail | NotDone {
-  const from = readMailbox(command.from ?? account.fromEmail)
-  const to = readMailbox(command.to)
-  const replyToText = command.replyTo ?? account.replyTo
-  const replyTo = replyToText === undefined ? undefined : readMailbox(replyToText)
-  if (!from || !to || (replyToText !== undefined && !replyTo)) {
-    const wrong = [!from && 'sender', !to && 'recipient', replyToText && !replyTo && 'reply address']
-    return refuseCommand('content', `Not a single e-mail address: ${wrong.filter(Boolean).join(', ')}.`)
-  }
-  const refused = checkContent(command)
-  if (refused) return refused
   const { template, subject, attachments } = command
-  const name = from.name ?? (command.from === undefined ? account.fromName : undefined)
+  if (template && !template.name.startsWith('d-')) {
+    return refuseCommand('content', 'A SendGrid dynamic template is named by its id, which begins with d-.')
+  }
+  const addresses = readMailAddresses(command, account)
+  if ('outcome' in addresses) return addresses
+  const { from, to, replyTo } = addresses
   const data = template && { dynamic_template_data: writeVariables(template.variables) }
   return {
     personalizations: [{ to: [to], ...data }],
-    from: { email: from.email, ...(name && { name }) },
+    from,
     ...(replyTo && { reply_to: replyTo }),
     ...(subject && { subject }),
     ...(template ? { template_id: template.name } : { content: writeContent(command) }),
     ...(attachments.length > 0 && { attachments: attachments.map(writeAttachment) }),
     custom_args: { message_id: command.messageId, tenant_id: command.tenantId },
   }
-}
-
-function checkContent({ template, subject, text, html }: SendCommand): NotDone | undefined {
-  if (template) {
-    if (template.name.startsWith('d-')) return undefined
-    return refuseCommand('content', 'A SendGrid dynamic template is named by its id, which begins with d-.')
-  }
-  if (!subject) return refuseCommand('content', 'An e-mail needs a subject.')
-  return text || html ? undefined : refuseCommand('content', 'The e-mail has neither text nor HTML.')
 }
 
 /** SendGrid wants the plain text before the HTML. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { callProvider, createErrorTable, describeError, equalText, isUncertain, readJson } from '#connections'
-import { readWebhookForm, refusedOutcome, secretField, unknownOutcome, verifySignature } from '#connections'
+import { optionalNumber, optionalText, readWebhookForm, refusedOutcome, secretField } from '#connections'
+import { unknownOutcome, verifySignature } from '#connections'
 import type { CheckResult, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
 import type { ProviderError, RawWebhook, Verification } from '#connections'
 import { checkCommand, refuseCommand } from './command-check.ts'
@@ -69,9 +70,6 @@ function isObject({ value }: { value: unknown }): boolean {
 
 type Credentials = z.output<typeof credentials>
 type Context = ProviderContext<Credentials>
-
-const optionalText = z.string().nullish()
-const optionalNumber = z.number().nullish()
 
 const messageAnswer = z.looseObject({
   sid: z.string().min(1),

@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { startEmbeddedPostgres } from '../server/core/embedded-postgres.ts'
+import { migrateDatabase } from '../server/core/migrate.ts'
+import { migrationSources } from '../server/modules.ts'
+
+const template = 'pipecore_template'
+const everything = ['server/**/*.test.ts', 'sandbox/**/*.test.ts', 'scripts/**/*.test.ts', 'acceptance/**/*.test.ts']
+
+/** Runs the tests against a PostgreSQL of their own, which is gone afterwards. Arguments are files or globs. */
+async function runTests(): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), 'pipecore-test-'))
+  const postgres = await startEmbeddedPostgres({ folder, durable: false })
+  try {
+    await makeTemplate(postgres.url)
+    return await runNode(process.argv.slice(2), {
+      PIPECORE_TEST_DATABASE_URL: postgres.url,
+      PIPECORE_TEST_TEMPLATE: template,
+    })
+  } finally {
+    await postgres.stop()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function makeTemplate(url: string): Promise<void> {
+  const owner = new pg.Client({ connectionString: url })
+  await owner.connect()
+  await owner.query(`create database ${template}`)
+  await owner.end()
+  const templateUrl = new URL(url)
+  templateUrl.pathname = `/${template}`
+  await migrateDatabase(templateUrl.href, migrationSources)
+}
+
+function runNode(given: readonly string[], settings: Record<string, string>): Promise<number> {
+  const flags = given.filter((one) => one.startsWith('-'))
+  const files = given.filter((one) => !one.startsWith('-'))
+  const child = spawn(
+    process.execPath,
+    ['--test', '--test-timeout=120000', ...flags, ...(files.length > 0 ? files : everything)],
+    { stdio: 'inherit', env: { ...cleanEnvironment(), ...settings } },
+  )
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal))
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+/** A developer's own settings must not decide what the tests see. */
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const isOurs = (name: string) => /^(PIPECORE_|PROVIDER_URL_|DATABASE_URL$|SANDBOX_PORT$|PORT$)/.test(name)
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !isOurs(name)))
+}
+
+process.exitCode = await runTests()

@@ -1,0 +1,12 @@
+import { z } from 'zod'
+
+/**
+ * A field of a vendor's answer that we can do without: absent when it is missing, null or of another
+ * kind than documented, so that an odd detail never costs the whole answer.
+ */
+export function optional<Schema extends z.ZodType>(schema: Schema) {
+  return schema.nullish().catch(undefined)
+}
+
+export const optionalText = optional(z.string())
+export const optionalNumber = optional(z.number())

@@ -1,0 +1,98 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { pino } from 'pino'
+import type { Context } from '#core/context.ts'
+import type { Database } from '#core/database.ts'
+import { platformLane } from '../queries.ts'
+import type { WorkItem, WorkKind, WorkResult } from '../work.ts'
+import { createWorkLoop, type WorkLoopOptions } from '../work-loop.ts'
+
+export const silent = pino({ level: 'silent' })
+
+/** A clock that only the test moves. */
+export function createClock(start = new Date()) {
+  let now = start.getTime()
+  return {
+    now: () => new Date(now),
+    advance: (milliseconds: number) => {
+      now += milliseconds
+    },
+  }
+}
+
+/** Waits for a state of the world; the test's own time limit is the limit. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await delay(5)
+}
+
+export interface NewWork {
+  id: string
+  lane?: string
+  kind?: WorkKind
+  runAt?: Date
+  tenantId?: string
+}
+
+export async function insertWork(database: Database, items: readonly NewWork[]): Promise<void> {
+  const rows = items.map((item) => ({
+    id: item.id,
+    kind: item.kind ?? 'delivery',
+    lane: item.lane ?? platformLane,
+    tenant_id: item.tenantId ?? null,
+    product_id: item.tenantId === undefined ? null : 'product',
+    ref: item.id,
+    run_at: item.runAt ?? new Date(Date.now() - 1000),
+    lease_until: null,
+    attempts: 0,
+    token: null,
+  }))
+  for (let start = 0; start < rows.length; start += 1000) {
+    await database.system.insertInto('work').values(rows.slice(start, start + 1000)).execute()
+  }
+}
+
+/** `count` items of one lane, their ids in the lane's order. */
+export function itemsOf(lane: string, count: number): NewWork[] {
+  return Array.from({ length: count }, (_, index) => ({ id: `${lane}-${String(index).padStart(5, '0')}`, lane }))
+}
+
+export async function countWork(database: Database): Promise<number> {
+  const { count } = await database.system
+    .selectFrom('work')
+    .select((select) => select.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow()
+  return count
+}
+
+export function readWork(database: Database, id: string) {
+  return database.system.selectFrom('work').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+interface Test {
+  after(work: () => Promise<void>): void
+}
+
+/** A started loop over `delivery` work that ends with the test. */
+export function startLoop(
+  test: Test,
+  database: Database,
+  run: (item: WorkItem, signal: AbortSignal) => Promise<WorkResult>,
+  options: Partial<WorkLoopOptions> = {},
+) {
+  const loop = createWorkLoop({
+    database,
+    kind: 'delivery',
+    leaseSeconds: 30,
+    log: silent,
+    now: () => new Date(),
+    ...options,
+    run,
+  })
+  test.after(() => loop.stop(0))
+  loop.start()
+  return loop
+}
+
+/** The part of a context that jobs need. */
+export function createJobContext(database: Database, now: () => Date): Context {
+  return { database, now, log: silent } as Context
+}

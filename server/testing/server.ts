@@ -1,0 +1,73 @@
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:net'
+import { loadConfig } from '#core/config.ts'
+import { generateMasterKey } from '#core/sealing.ts'
+import { createTestDatabase } from '#core/testing/database.ts'
+import { startSandbox, type Sandbox } from '../../sandbox/sandbox.ts'
+import { providerIds } from '../modules.ts'
+import { type Role, type RunningServer, startServer } from '../server.ts'
+import { createTestApi, type TestApi } from './api.ts'
+
+export interface TestServer {
+  server: RunningServer
+  sandbox: Sandbox
+  /** Calls the API with the admin key. */
+  api: TestApi
+  adminKey: string
+  ownerUrl: string
+}
+
+interface Test {
+  after(work: () => Promise<void>): void
+}
+
+export interface TestServerOptions {
+  now?: () => Date
+  role?: Role
+  settings?: Record<string, string>
+}
+
+/** A whole PipeCore on a database of its own, calling a sandbox of its own; both end with the test. */
+export async function startTestServer(test: Test, options: TestServerOptions = {}): Promise<TestServer> {
+  const { ownerUrl } = await createTestDatabase(test)
+  const sandbox = await startSandbox({ port: 0, callbackDelayMs: 5 })
+  const adminKey = `admin_${randomBytes(16).toString('hex')}`
+  const urls = Object.entries(sandbox.providerUrls).map(([id, url]) => [`PROVIDER_URL_${id.toUpperCase()}`, url])
+  const port = await freePort()
+  const config = loadConfig(
+    {
+      DATABASE_URL: ownerUrl,
+      PIPECORE_HOST: '127.0.0.1',
+      PORT: String(port),
+      PIPECORE_ADMIN_KEY: adminKey,
+      PIPECORE_MASTER_KEY: generateMasterKey(),
+      PIPECORE_ALLOW_PRIVATE_ENDPOINTS: 'true',
+      PIPECORE_LOG_LEVEL: 'error',
+      PIPECORE_PROVIDER_TIMEOUT_MS: '1500',
+      PIPECORE_ENDPOINT_TIMEOUT_MS: '2000',
+      ...Object.fromEntries(urls),
+      ...options.settings,
+    },
+    providerIds,
+  )
+  const server = await startServer(config, {
+    ...(options.role !== undefined && { role: options.role }),
+    ...(options.now !== undefined && { now: options.now }),
+  })
+  test.after(async () => {
+    await server.stop()
+    await sandbox.close()
+  })
+  return { server, sandbox, api: createTestApi(server.url, adminKey), adminKey, ownerUrl }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}
