@@ -39,6 +39,8 @@ export type CallbackInput = {
   messageIds: string[]
   events: string[]
   url: string
+  /** Callbacks of one lane are first tried in the order they were made; later attempts keep no order. */
+  lane: string
   /** Called for every attempt: signatures with a timestamp are made anew. */
   build: (at: Date) => { url?: string; headers: Record<string, string>; body: string | Buffer }
   /** What the provider accepts as received. */
@@ -48,13 +50,20 @@ export type CallbackInput = {
   onAnswer?: (answer: string) => void
 }
 
-type Job = { callback: Callback; input: CallbackInput; firstAt: number; onAttempt: Array<() => void> }
+type Job = {
+  callback: Callback
+  input: CallbackInput
+  firstAt: number
+  onAttempt: Array<() => void>
+}
 
 export type Callbacks = {
   log: Map<string, Callback>
   byMessage: Map<string, string[]>
   jobs: Map<string, Job>
   ready: Job[]
+  /** What waits behind the first attempt that a lane is making. */
+  lanes: Map<string, Job[]>
   inFlight: number
   agent: Agent
 }
@@ -68,6 +77,7 @@ type Surroundings = {
 }
 
 const MAX_IN_FLIGHT = 48
+const LONGEST_LANE_WAIT_MS = 1_000
 const KEPT_CALLBACKS = 100_000
 const ANSWER_CHARACTERS = 2_000
 
@@ -77,6 +87,7 @@ export function createCallbacks(): Callbacks {
     byMessage: new Map(),
     jobs: new Map(),
     ready: [],
+    lanes: new Map(),
     inFlight: 0,
     agent: createAgent(),
   }
@@ -111,7 +122,7 @@ export function sendCallback(world: Surroundings, input: CallbackInput): Callbac
   remember(world.callbacks, callback)
   const job = { callback, input, firstAt: Date.now(), onAttempt: [] }
   world.callbacks.jobs.set(callback.id, job)
-  enqueue(world, job)
+  joinLane(world, job)
   return callback
 }
 
@@ -189,6 +200,7 @@ export function clearCallbacks(callbacks: Callbacks): void {
   callbacks.byMessage.clear()
   callbacks.jobs.clear()
   callbacks.ready.length = 0
+  callbacks.lanes.clear()
 }
 
 function remember(callbacks: Callbacks, callback: Callback): void {
@@ -202,6 +214,32 @@ function remember(callbacks: Callbacks, callback: Callback): void {
   const oldest = callbacks.log.keys().next().value!
   callbacks.log.delete(oldest)
   callbacks.jobs.delete(oldest)
+}
+
+function joinLane(world: Surroundings, job: Job): void {
+  const { lanes } = world.callbacks
+  const waiting = lanes.get(job.input.lane)
+  if (waiting) waiting.push(job)
+  else {
+    lanes.set(job.input.lane, [])
+    startLane(world, job)
+  }
+}
+
+/** A receiver that hangs holds its lane up for a moment only. */
+function startLane(world: Surroundings, job: Job): void {
+  const { lane } = job.input
+  let isOver = false
+  const goOn = () => {
+    if (isOver) return
+    isOver = true
+    const next = world.callbacks.lanes.get(lane)?.shift()
+    if (next) startLane(world, next)
+    else world.callbacks.lanes.delete(lane)
+  }
+  job.onAttempt.push(goOn)
+  world.later(LONGEST_LANE_WAIT_MS, goOn)
+  enqueue(world, job)
 }
 
 function enqueue(world: Surroundings, job: Job): void {

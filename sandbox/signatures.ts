@@ -12,17 +12,6 @@ export function signTwilioForm(authToken: string, url: string, params: FormParam
   return hmacBase64('sha1', authToken, withoutFragment(url) + text.join(''))
 }
 
-/** Twilio's scheme for JSON bodies: the body's hash joins the query and only the URL is signed. */
-export function signTwilioJson(
-  authToken: string,
-  url: string,
-  body: string,
-): { url: string; signature: string } {
-  const hash = createHash('sha256').update(body).digest('hex')
-  const signedUrl = `${withoutFragment(url)}${url.includes('?') ? '&' : '?'}bodySHA256=${hash}`
-  return { url: signedUrl, signature: hmacBase64('sha1', authToken, signedUrl) }
-}
-
 /** `X-Hub-Signature-256` over the raw bytes. */
 export function signMeta(appSecret: string, body: string | Buffer): string {
   return `sha256=${createHmac('sha256', appSecret).update(body).digest('hex')}`

@@ -71,7 +71,9 @@ export async function startReceiver(t: TestContext): Promise<Receiver> {
       }
       const timer = setTimeout(() => {
         finish()
-        const came = received.map(({ method, url, body }) => `${method} ${url} ${body.toString().slice(0, 200)}`)
+        const came = received.map(
+          ({ method, url, body }) => `${method} ${url} ${body.toString().slice(0, 200)}`,
+        )
         reject(new Error(`waited for ${count} webhooks, these came:\n${came.join('\n')}`))
       }, PATIENCE_MS)
       const finish = () => {
@@ -92,7 +94,10 @@ export type TestSandbox = Sandbox & {
   control(method: string, path: string, body?: unknown): Promise<Record<string, unknown>>
 }
 
-export async function startTestSandbox(t: TestContext, options: Partial<SandboxOptions> = {}): Promise<TestSandbox> {
+export async function startTestSandbox(
+  t: TestContext,
+  options: Partial<SandboxOptions> = {},
+): Promise<TestSandbox> {
   const sandbox = await startSandbox({ port: 0, callbackDelayMs: 5, ...options })
   t.after(() => sandbox.close())
   return {

@@ -37,7 +37,11 @@ async function start(): Promise<void> {
 async function startEmbedded(config: Config, running: Stoppable[]): Promise<void> {
   const sandbox = await startSandbox({ port: config.sandboxPort }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EADDRINUSE') throw error
-    throw new PipeError('port_busy', 500, `Port ${config.sandboxPort} is in use by another program. Stop it or set SANDBOX_PORT to a free one.`)
+    throw new PipeError(
+      'port_busy',
+      500,
+      `Port ${config.sandboxPort} is in use by another program. Stop it or set SANDBOX_PORT to a free one.`,
+    )
   })
   running.push({ stop: () => sandbox.close() })
   const keyFile = join(resolve(config.dataFolder), 'admin-key')
@@ -55,7 +59,11 @@ async function startEmbedded(config: Config, running: Stoppable[]): Promise<void
 }
 
 function welcome(server: RunningServer, sandboxUrl: string, key: string): string {
-  const body = JSON.stringify({ tenant_id: tenantId, to: '+56988888888', body: 'Tu pedido fue confirmado ✅' })
+  const body = JSON.stringify({
+    tenant_id: tenantId,
+    to: '+56988888888',
+    body: 'Tu pedido fue confirmado ✅',
+  })
   return `PipeCore is running.
 
   API        ${server.url}

@@ -8,7 +8,12 @@ import { migrateDatabase } from '../server/core/migrate.ts'
 import { migrationSources } from '../server/modules.ts'
 
 const template = 'pipecore_template'
-const everything = ['server/**/*.test.ts', 'sandbox/**/*.test.ts', 'scripts/**/*.test.ts', 'acceptance/**/*.test.ts']
+const everything = [
+  'server/**/*.test.ts',
+  'sandbox/**/*.test.ts',
+  'scripts/**/*.test.ts',
+  'acceptance/**/*.test.ts',
+]
 
 /** Runs the tests against a PostgreSQL of their own, which is gone afterwards. Arguments are files or globs. */
 async function runTests(): Promise<number> {

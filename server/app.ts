@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import scalar from '@scalar/fastify-api-reference'
-import fastify from 'fastify'
+import fastify, { LogController } from 'fastify'
 import {
   createJsonSchemaTransform,
   serializerCompiler,
@@ -34,7 +34,7 @@ const bodyLimitBytes = 1024 * 1024
 export async function createApp(context: Context, modules: readonly Module[]): Promise<App> {
   const app = fastify({
     loggerInstance: context.log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyLimitBytes,
     genReqId: () => `req_${randomUUID()}`,
     routerOptions: { maxParamLength: 300 },
@@ -66,7 +66,7 @@ function addAuthentication(app: App, context: Context): void {
   app.addHook('onRoute', (route) => {
     if (route.url.startsWith('/reference')) route.config = { ...route.config, public: true }
     if (route.config?.public !== true && route.config?.scope === undefined) {
-      throw new Error(`${route.method} ${route.url} names neither a scope nor public.`)
+      throw new Error(`${String(route.method)} ${route.url} names neither a scope nor public.`)
     }
   })
   app.addHook('onRequest', async (request, reply) => {

@@ -12,18 +12,25 @@ async function main(): Promise<void> {
     options: { role: { type: 'string', default: 'all' }, port: { type: 'string' } },
   })
   const role = roles.find((one) => one === values.role)
-  if (role === undefined) throw new PipeError('role_unknown', 500, `--role must be one of ${roles.join(', ')}.`)
+  if (role === undefined)
+    throw new PipeError('role_unknown', 500, `--role must be one of ${roles.join(', ')}.`)
   const environment = values.port === undefined ? process.env : { ...process.env, PORT: values.port }
   const server = await startServer(loadConfig(environment, providerIds), { modules: positionals, role })
   server.context.log.info({ url: server.url, role, modules: positionals }, 'PipeCore is running')
-  if (server.newAdminKey !== undefined) process.stdout.write(`Admin key, shown this once: ${server.newAdminKey}\n`)
+  if (server.newAdminKey !== undefined)
+    process.stdout.write(`Admin key, shown this once: ${server.newAdminKey}\n`)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => void server.stop().then(() => process.exit(0)))
   }
 }
 
 main().catch((error: unknown) => {
-  const text = error instanceof PipeError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)
+  const text =
+    error instanceof PipeError
+      ? error.message
+      : error instanceof Error
+        ? (error.stack ?? error.message)
+        : String(error)
   process.stderr.write(`${text}\n`)
   process.exit(1)
 })

@@ -8,11 +8,20 @@ import { inboundWebhooks } from '#webhooks/inbound'
 import { outboundWebhooks } from '#webhooks/outbound'
 
 /** In dependency order: a module may need only those above it. */
-export const modules: readonly Module[] = [tenants, jobs, connections, inboundWebhooks, outboundWebhooks, messaging]
+export const modules: readonly Module[] = [
+  tenants,
+  jobs,
+  connections,
+  inboundWebhooks,
+  outboundWebhooks,
+  messaging,
+]
 
 export const providerIds: readonly string[] = [...messagingProviderIds]
 
 export const migrationSources: readonly MigrationSource[] = [
   { module: 'core', folder: new URL('./core/migrations/', import.meta.url) },
-  ...modules.flatMap(({ name, migrations }) => (migrations === undefined ? [] : [{ module: name, folder: migrations }])),
+  ...modules.flatMap(({ name, migrations }) =>
+    migrations === undefined ? [] : [{ module: name, folder: migrations }],
+  ),
 ]

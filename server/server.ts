@@ -46,7 +46,10 @@ export async function startServer(config: Config, options: StartOptions = {}): P
   try {
     const log = createLogger(config.logLevel)
     const urls = await migrateDatabase(ownerUrl, migrationSources)
-    const database = openDatabase({ urls, onError: (error) => log.warn({ err: error }, 'database connection lost') })
+    const database = openDatabase({
+      urls,
+      onError: (error) => log.warn({ err: error }, 'database connection lost'),
+    })
     const providerOutbound = createOutbound({ allowPrivateAddresses: true })
     const endpointOutbound = createOutbound({ allowPrivateAddresses: config.allowPrivateEndpoints })
     stops.push(async () => {
@@ -74,7 +77,11 @@ function startWorkers(context: Context, chosen: readonly Module[]): () => Promis
   }
 }
 
-async function listen(context: Context, chosen: readonly Module[], stops: Array<() => Promise<void>>): Promise<string> {
+async function listen(
+  context: Context,
+  chosen: readonly Module[],
+  stops: Array<() => Promise<void>>,
+): Promise<string> {
   const { host, port } = context.config
   const app = await createApp(context, chosen)
   stops.push(() => app.close())
@@ -82,7 +89,11 @@ async function listen(context: Context, chosen: readonly Module[], stops: Array<
     await app.listen({ host, port })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
-    throw new PipeError('port_busy', 500, `Port ${port} is in use by another program. Stop it or set PORT to a free one.`)
+    throw new PipeError(
+      'port_busy',
+      500,
+      `Port ${port} is in use by another program. Stop it or set PORT to a free one.`,
+    )
   }
   const bound = app.server.address() as AddressInfo
   return `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${bound.port}`
@@ -97,6 +108,7 @@ function chooseModules(names: readonly string[]): readonly Module[] {
   }
   // The spine is a part of every server: without it nothing that is asked for could run.
   const wanted = new Set(names)
-  for (const module of modules.toReversed()) if (wanted.has(module.name)) for (const need of module.needs) wanted.add(need)
+  for (const module of modules.toReversed())
+    if (wanted.has(module.name)) for (const need of module.needs) wanted.add(need)
   return modules.filter((module) => wanted.has(module.name))
 }

@@ -104,6 +104,7 @@ export function makeWebhook(account: MetaAccount, post: WebhookPost): CallbackIn
     messageIds: post.messageIds,
     events: post.events,
     url: post.url,
+    lane: post.messageIds[0] ?? '',
     build: () => ({
       headers: {
         'content-type': 'application/json',

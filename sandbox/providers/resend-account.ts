@@ -128,6 +128,7 @@ export function makeSvixPost(accountName: string, post: SvixPost): CallbackInput
     messageIds: post.messageIds,
     events: post.events,
     url: post.url,
+    lane: `${post.messageIds[0]} ${post.url}`,
     build(at) {
       const timestamp = String(Math.floor(at.getTime() / 1_000))
       return {

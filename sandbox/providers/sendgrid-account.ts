@@ -125,6 +125,7 @@ export function makeEventPost(
   const headers = { 'content-type': 'application/json', 'user-agent': 'SendGrid Event API' }
   return makeSigned(account, {
     url: webhook.url,
+    lane: webhook.id,
     keys: webhook.signed ? webhook.keys : null,
     headers,
     body,
@@ -140,6 +141,7 @@ function writeEvents(events: ReadonlyArray<Record<string, unknown>>): string {
 
 type SignedPost = {
   url: string
+  lane: string
   keys: SigningKeys | null
   headers: Record<string, string>
   body: string | Buffer
@@ -155,6 +157,7 @@ export function makeSigned(account: SendgridAccount, post: SignedPost): Callback
     messageIds: post.messageIds,
     events: post.events,
     url: post.url,
+    lane: post.lane,
     build: (at) => ({
       headers: { ...post.headers, ...signatureHeaders(post.keys, at, post.body) },
       body: post.body,

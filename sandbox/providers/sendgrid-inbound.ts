@@ -70,6 +70,7 @@ export function receiveSendgrid(sendgrid: Sendgrid, mail: Mail): Received {
   const { body, contentType } = writeParse(mail, id)
   const post = makeSigned(account, {
     url,
+    lane: id,
     keys: account.parse?.keys ?? null,
     headers: { 'content-type': contentType, 'user-agent': 'SendGrid Inbound Parse' },
     body,

@@ -59,6 +59,7 @@ export function makeFormPost(account: TwilioAccount, post: FormPost): CallbackIn
     messageIds: [post.messageId],
     events: [post.event],
     url: post.url,
+    lane: post.messageId,
     build: () => ({
       headers: {
         'content-type': 'application/x-www-form-urlencoded; charset=UTF-8',

@@ -31,7 +31,7 @@ export {
   unknownOutcome,
 } from './provider-call.ts'
 export { equalText, readEach, readWebhookForm, readWebhookJson, verifySignature } from './raw-webhook.ts'
-export { optional, optionalNumber, optionalText } from './vendor-fields.ts'
+export { optional, optionalNumber, optionalObject, optionalText } from './vendor-fields.ts'
 export type {
   CheckResult,
   ErrorKind,

@@ -43,7 +43,7 @@ export interface ProviderContext<Credentials> {
   webhookUrl: string
   outbound: Outbound
   timeoutMs: number
-  now(): Date
+  now: () => Date
 }
 
 export interface RawWebhook {

@@ -10,3 +10,7 @@ export function optional<Schema extends z.ZodType>(schema: Schema) {
 
 export const optionalText = optional(z.string())
 export const optionalNumber = optional(z.number())
+
+export function optionalObject<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return optional(z.looseObject(shape))
+}

@@ -53,7 +53,10 @@ const publicIpv6 = defineRules([['public', '2000::/3']])
  * Names the rule that forbids calling `ip`, such as `a private address (10.0.0.0/8)`; undefined when it may be
  * called. With private addresses allowed only link-local, multicast, broadcast and cloud metadata stay forbidden.
  */
-export function addressProblem(ip: string, policy: AddressPolicy = { allowPrivateAddresses: false }) {
+export function addressProblem(
+  ip: string,
+  policy: AddressPolicy = { allowPrivateAddresses: false },
+): string | undefined {
   const address = ip.replace(/%.*$/, '')
   const version = isIP(address)
   if (version === 0) return 'not an IP address'
@@ -95,11 +98,10 @@ export function urlProblem(url: URL): string | undefined {
 export function endpointUrlProblem(text: string, policy: AddressPolicy): string | undefined {
   if (!URL.canParse(text)) return 'This is not a URL; write it as https://host/path.'
   const url = new URL(text)
-  const problem = urlProblem(url)
-  if (problem) return problem
-  if (policy.allowPrivateAddresses) return explainHost(url.hostname, policy)
-  if (url.protocol !== 'https:') return 'The URL must start with https://.'
-  return explainHost(url.hostname, policy)
+  const plainHttp = url.protocol === 'http:' && !policy.allowPrivateAddresses
+  return (
+    urlProblem(url) ?? (plainHttp ? 'The URL must start with https://.' : explainHost(url.hostname, policy))
+  )
 }
 
 /** True for the names that RFC 6761 keeps for this machine. */

@@ -12,13 +12,10 @@ const flag = z
 /** Every setting PipeCore reads from the environment. `docs/reference/settings.md` is generated from it. */
 export const settings = z.object({
   PORT: port.default(10_000).meta({ description: 'Port of the API.' }),
-  PIPECORE_HOST: z
-    .string()
-    .optional()
-    .meta({
-      description:
-        'Address to listen on. Default: 127.0.0.1 with the embedded database, 0.0.0.0 with DATABASE_URL.',
-    }),
+  PIPECORE_HOST: z.string().optional().meta({
+    description:
+      'Address to listen on. Default: 127.0.0.1 with the embedded database, 0.0.0.0 with DATABASE_URL.',
+  }),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
     .optional()
@@ -30,47 +27,34 @@ export const settings = z.object({
     .string()
     .default('.pipecore')
     .meta({ description: 'Folder of the embedded database and its generated keys.' }),
-  PIPECORE_PUBLIC_URL: origin
-    .optional()
-    .meta({
-      description:
-        'Origin under which providers reach PipeCore; part of what they sign. Default: http://127.0.0.1:PORT.',
-    }),
+  PIPECORE_PUBLIC_URL: origin.optional().meta({
+    description:
+      'Origin under which providers reach PipeCore; part of what they sign. Default: http://127.0.0.1:PORT.',
+  }),
   PIPECORE_ADMIN_KEY: z
     .string()
     .min(24, 'must have at least 24 characters')
     .optional()
     .meta({ description: 'Fixed admin key. Otherwise one is generated and printed once.' }),
-  PIPECORE_MASTER_KEY: z
-    .string()
-    .optional()
-    .meta({
-      description:
-        '32 bytes as base64 or hex; seals all credentials. Generated into the data folder with the embedded database, required with DATABASE_URL.',
-    }),
+  PIPECORE_MASTER_KEY: z.string().optional().meta({
+    description:
+      '32 bytes as base64 or hex; seals all credentials. Generated into the data folder with the embedded database, required with DATABASE_URL.',
+  }),
   PIPECORE_MASTER_KEY_PREVIOUS: z
     .string()
     .optional()
     .meta({ description: 'The key before, readable until `npm run rotate-keys` reports 0 left.' }),
-  PIPECORE_ALLOW_PRIVATE_ENDPOINTS: flag
-    .optional()
-    .meta({
-      description:
-        'Lets events go to http: and private addresses. Default: true only while listening on loopback.',
-    }),
+  PIPECORE_ALLOW_PRIVATE_ENDPOINTS: flag.optional().meta({
+    description:
+      'Lets events go to http: and private addresses. Default: true only while listening on loopback.',
+  }),
   PIPECORE_LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
     .default('info')
     .meta({ description: 'How much is logged, as JSON lines on standard output.' }),
-  PIPECORE_PROVIDER_TIMEOUT_MS: z.coerce
-    .number()
-    .int()
-    .min(100)
-    .max(60_000)
-    .default(10_000)
-    .meta({
-      description: 'Longest wait for a provider. A call without an answer by then is unknown, not failed.',
-    }),
+  PIPECORE_PROVIDER_TIMEOUT_MS: z.coerce.number().int().min(100).max(60_000).default(10_000).meta({
+    description: 'Longest wait for a provider. A call without an answer by then is unknown, not failed.',
+  }),
   PIPECORE_ENDPOINT_TIMEOUT_MS: z.coerce
     .number()
     .int()
@@ -124,7 +108,8 @@ export function loadConfig(environment: Environment, providerIds: readonly strin
     })
   }
   if (!parsed.success || problems.length > 0) throw settingsInvalid(problems)
-  const sandboxUrls = given.DATABASE_URL === undefined ? urlsOfSandbox(parsed.data.SANDBOX_PORT, providerIds) : {}
+  const sandboxUrls =
+    given.DATABASE_URL === undefined ? urlsOfSandbox(parsed.data.SANDBOX_PORT, providerIds) : {}
   return toConfig(parsed.data, { ...sandboxUrls, ...ownUrls })
 }
 

@@ -58,30 +58,39 @@ describe('a kept connection', () => {
     assert.equal(connections.length, 3)
   })
 
-  test('that only connects counts against the limit too, and is ended with its call', async (t) => {
-    const { port, connections } = await startTcp(t, () => {})
-    const outbound = openOutbound(t, { maxConnectionsPerOrigin: 2 })
-    const url = `https://127.0.0.1:${port}/`
-    const call = (timeoutMs: number) => failCall(outbound, { method: 'POST', url, timeoutMs })
-    const errors = await Promise.all([400, 400, 100, 100, 100].map(call))
-    assert.ok(errors.every((error) => error.failure === 'timeout' && !error.sent))
-    assert.equal(connections.length, 2)
-    await Promise.all(connections.map(closed))
-  })
+  test(
+    'that only connects counts against the limit too, and ends with its call',
+    { timeout: 8_000 },
+    async (t) => {
+      const { port, connections } = await startTcp(t, () => {})
+      const outbound = openOutbound(t, { maxConnectionsPerOrigin: 2 })
+      const url = `https://127.0.0.1:${port}/`
+      const call = (timeoutMs: number) => failCall(outbound, { method: 'POST', url, timeoutMs })
+      const errors = await Promise.all([400, 400, 100, 100, 100].map(call))
+      assert.ok(errors.every((error) => error.failure === 'timeout' && !error.sent))
+      assert.equal(connections.length, 2)
+      await Promise.all(connections.map(closed))
+    },
+  )
 
-  test('of an origin unused for long is closed when there are more than 500 origins', async (t) => {
-    const { port, connections } = await startHttp(t, (_request, response) => response.end())
-    const outbound = openOutbound(t, toLoopback)
-    const call = (name: number) =>
-      outbound.request({ method: 'GET', url: `http://host-${name}.test:${port}/`, timeoutMs: 10_000 })
-    await Promise.all(Array.from({ length: 500 }, (_, name) => call(name)))
-    assert.equal(connections.length, 500)
-    await call(0)
-    assert.equal(connections.length, 500)
-    await call(500)
-    await closed(connections[1])
-    assert.equal(connections[0]?.destroyed, false)
-  })
+  test(
+    'of an origin unused for long is closed when there are more than 500',
+    { timeout: 30_000 },
+    async (t) => {
+      const { port, connections, server } = await startHttp(t, (_request, response) => response.end())
+      server.keepAliveTimeout = 600_000
+      const outbound = openOutbound(t, toLoopback)
+      const call = (name: number) =>
+        outbound.request({ method: 'GET', url: `http://host-${name}.test:${port}/`, timeoutMs: 10_000 })
+      await Promise.all(Array.from({ length: 500 }, (_, name) => call(name)))
+      assert.equal(connections.length, 500)
+      await call(0)
+      assert.equal(connections.length, 500)
+      await call(500)
+      await closed(connections[1])
+      assert.equal(connections[0]?.destroyed, false)
+    },
+  )
 })
 
 test('many hanging calls to one origin do not delay another', async (t) => {
@@ -98,7 +107,8 @@ test('many hanging calls to one origin do not delay another', async (t) => {
   assert.ok(errors.filter((error) => error.sent).length <= 64)
 })
 
-describe('close', () => {
+// Shorter than the time limit for connecting, which must not be what ends these connections.
+describe('close', { timeout: 8_000 }, () => {
   test('ends calls under way, waiting and connecting, and refuses new ones', async (t) => {
     const hanging = await startHttp(t, () => {})
     const silent = await startTcp(t, () => {})

@@ -13,6 +13,6 @@ export interface Context {
   /** To tenants' backends: addresses come from outside and are checked when dialled. */
   endpointOutbound: Outbound
   masterKeys: MasterKeys
-  now(): Date
+  now: () => Date
   log: Logger
 }

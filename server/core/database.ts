@@ -32,7 +32,7 @@ export interface DatabaseOptions {
   urls: DatabaseUrls
   appConnections?: number
   systemConnections?: number
-  onError(error: Error): void
+  onError: (error: Error) => void
 }
 
 export function openDatabase(options: DatabaseOptions): Database {
@@ -60,8 +60,9 @@ function openPool(url: string, connections: number, onError: (error: Error) => v
     connectionTimeoutMillis: 10_000,
     types: { getTypeParser: readColumn },
   })
-  // An idle connection that dies would otherwise end the process.
+  // A connection that dies between two statements would otherwise end the process, lent or idle.
   pool.on('error', onError)
+  pool.on('connect', (client) => client.on('error', onError))
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
 }
 

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { PipeError } from './errors.ts'
 import { findPostgresBinaries } from './postgres-binaries.ts'
 import { openDataFolder, placeCluster, prepareCluster, readSuperuserPassword } from './postgres-cluster.ts'
-import type { DataFolder } from './postgres-cluster.ts'
 import { launchServer, readPostmaster, startFailed, stopPostmaster } from './postgres-server.ts'
 import { acquireLock } from './process-lock.ts'
 
@@ -36,8 +35,8 @@ export interface EmbeddedPostgresOptions {
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   try {
     const folder = await openDataFolder(options.folder)
-    const lock = await acquireLock(join(folder.path, 'postgres-lock'))
-    if (lock.held) throw alreadyRunning(folder.path, lock.processId)
+    const lock = await acquireLock(join(folder, 'postgres-lock'))
+    if (lock.held) throw alreadyRunning(folder, lock.processId)
     try {
       const server = await startLocked(folder, lock.abandoned, options)
       let stopping: Promise<void> | undefined
@@ -62,7 +61,7 @@ function alreadyRunning(folder: string, processId: number): PipeError {
 }
 
 async function startLocked(
-  folder: DataFolder,
+  folder: string,
   abandoned: boolean,
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
@@ -71,18 +70,18 @@ async function startLocked(
   const { dataFolder, user } = place
   const postmaster = await readPostmaster(dataFolder)
   if (postmaster?.running) {
-    if (!abandoned) throw alreadyRunning(folder.path, postmaster.processId)
+    if (!abandoned) throw alreadyRunning(folder, postmaster.processId)
     await stopPostmaster(postmaster.processId)
   }
   const binaries = await findPostgresBinaries(user, place.baseFolder)
-  const password = await readSuperuserPassword(folder.path, place)
+  const password = await readSuperuserPassword(folder, place)
   await prepareCluster(place, { binaries, password, durable })
   const server = await launchServer({
     program: binaries.postgres,
     user,
     dataFolder,
     password,
-    logPath: await openLog(folder.path),
+    logPath: await openLog(folder),
     port: options.port,
     settings: { ...defaultSettings, ...(durable ? {} : fastSettings), ...options.settings },
     staleProcessId: postmaster?.processId,

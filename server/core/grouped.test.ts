@@ -21,7 +21,10 @@ describe('a group', () => {
     const call = createGroup({ flush, maxSize: 10 })
     const result = call(1)
     await Promise.resolve()
-    assert.deepEqual(flushes.map((entry) => entry.inputs), [[1]])
+    assert.deepEqual(
+      flushes.map((entry) => entry.inputs),
+      [[1]],
+    )
     flushes[0]?.end()
     assert.equal(await result, 10)
   })
@@ -65,7 +68,10 @@ describe('a group', () => {
     await tick()
     results.push(call(3))
     await tick()
-    assert.deepEqual(flushes.map((entry) => entry.inputs), [[1], [2]])
+    assert.deepEqual(
+      flushes.map((entry) => entry.inputs),
+      [[1], [2]],
+    )
     for (const entry of flushes) entry.end()
     await tick()
     flushes[2]?.end()

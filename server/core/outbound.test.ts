@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import type { Socket } from 'node:net'
 import { describe, test, type TestContext } from 'node:test'
 import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import type { OutboundCall } from './outbound.ts'
+import { type OutboundCall, OutboundError } from './outbound.ts'
 import { failCall, openOutbound } from './testing/outbound.ts'
 import { closed, startHttp, startTcp } from './testing/servers.ts'
 
@@ -242,6 +243,53 @@ describe('the request may have had its effect', () => {
       assert.equal(connections.length, 1)
     })
   }
+})
+
+test('whatever a server does, each call ends, arrives at most once, and not at all if it says it was not sent', async (t) => {
+  const arrivals: string[] = []
+  const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+  const behaviours: ((socket: Socket) => unknown)[] = [
+    (socket) => socket.write(answer),
+    (socket) => socket.write(answer, () => socket.destroy()),
+    (socket) => socket.end(answer),
+    (socket) => socket.end(answer.slice(0, 30)),
+    (socket) => socket.destroy(),
+    (socket) => socket.resetAndDestroy(),
+    () => {},
+  ]
+  const { url } = await startTcp(t, (socket) => {
+    if (Math.random() < 0.1) socket.destroy()
+    socket.on('data', (data) => {
+      const ids = data.toString().match(/(?<=x-id: )\w+/g) ?? []
+      arrivals.push(...ids)
+      if (ids.length > 0) behaviours[Math.floor(Math.random() * behaviours.length)]?.(socket)
+    })
+  })
+  const outbound = openOutbound(t, { maxConnectionsPerOrigin: 8 })
+  const outcomes = await Promise.all(
+    Array.from({ length: 800 }, async (_, index) => {
+      const headers = { 'x-id': `call${index}` }
+      const timeoutMs = 20 + Math.floor(Math.random() * 400)
+      const request = { method: index % 2 === 0 ? 'POST' : 'GET', url, headers, timeoutMs } as const
+      return outbound.request(request).then(
+        () => ({ id: `call${index}`, sent: true, done: true }),
+        (error: unknown) => ({
+          id: `call${index}`,
+          sent: error instanceof OutboundError && error.sent,
+          done: false,
+        }),
+      )
+    }),
+  )
+  assert.equal(new Set(arrivals).size, arrivals.length, 'a call arrived twice')
+  const arrived = new Set(arrivals)
+  for (const { id, sent, done } of outcomes) {
+    if (!sent) assert.ok(!arrived.has(id), `${id} says not sent, yet arrived`)
+    if (done) assert.ok(arrived.has(id), `${id} has an answer, yet never arrived`)
+  }
+  assert.ok(
+    outcomes.some((outcome) => outcome.done) && outcomes.some((outcome) => outcome.sent && !outcome.done),
+  )
 })
 
 describe('what is told about a call', () => {

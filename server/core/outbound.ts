@@ -215,22 +215,13 @@ function prepareMessage(request: OutboundRequest, userAgent: string): Message {
   }
 }
 
-const ownHeaders = new Set(
-  [
-    'host',
-    'connection',
-    'content-length',
-    'transfer-encoding',
-    'upgrade',
-    'keep-alive',
-    'expect',
-    'te',
-  ].concat(['trailer', 'proxy-connection', 'proxy-authorization']),
-)
+/** They shape the message or the connection itself. */
+const ownHeader =
+  /^(host|connection|content-length|transfer-encoding|upgrade|keep-alive|expect|te|trailer|proxy-.*)$/i
 
 /** Why a request cannot carry this header; names it but never shows its value. */
 export function headerProblem(name: string, value: string): string | undefined {
-  if (ownHeaders.has(name.toLowerCase())) return `the header ${JSON.stringify(name)} is set by PipeCore alone`
+  if (ownHeader.test(name)) return `the header ${JSON.stringify(name)} is set by PipeCore alone`
   try {
     validateHeaderName(name)
   } catch {

@@ -11,6 +11,7 @@ import { promisify } from 'node:util'
 import { z } from 'zod'
 import { canEnter } from './postgres-user.ts'
 
+process.umask(0o022)
 const isRoot = process.getuid?.() === 0
 const stranger = { uid: 65_534, gid: 65_534, name: 'stranger' }
 const shared = '/var/lib/pipecore'
@@ -141,16 +142,18 @@ describe('started by root', { skip: isRoot ? false : 'only root can show it' }, 
   test('a data folder that can be reached holds the cluster itself, closed to others', async () => {
     await chmod(parent, 0o711)
     await chmod(checkout, 0o755)
+    await mkdir(openFolder, { mode: 0o700 })
+    await writeFile(join(openFolder, 'master-key'), 'fake-key', { mode: 0o600 })
     const { dataFolder, serverUid } = await runCheckout(openFolder)
     assert.equal(dataFolder, join(openFolder, 'postgres'))
     assert.notEqual(serverUid, 0)
     assert.equal(await readMode(openFolder), '710')
   })
 
-  test('a folder with other things in it keeps its permissions', async () => {
+  test('a folder with things in it that others may read keeps its permissions', async () => {
     const folder = join(parent, 'home')
     await mkdir(folder, { mode: 0o700 })
-    await writeFile(join(folder, 'letter'), '')
+    await writeFile(join(folder, 'letter'), '', { mode: 0o644 })
     const { dataFolder } = await runCheckout(folder)
     sharedClusters.add(dataFolder)
     assert.equal(dirname(dirname(dataFolder)), shared)
@@ -164,7 +167,7 @@ describe('started by root', { skip: isRoot ? false : 'only root can show it' }, 
     assert.equal((await runCheckout(openFolder)).starts, 2)
   })
 
-  test('another user runs it from a checkout it can not write to, without links', async (context) => {
+  test('another user runs it from a checkout it cannot write to, without links', async (context) => {
     if (!(await canEnter(stranger, import.meta.dirname)))
       return context.skip('this checkout is closed to others')
     await removeLinks()

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import {
   chmod,
   chown,
+  lstat,
   mkdir,
   open,
   readFile,
@@ -32,32 +33,23 @@ export interface ClusterPlace {
   user: ServerUser | undefined
 }
 
-export interface DataFolder {
-  /** Absolute and free of symbolic links, so that two names of one folder are one. */
-  path: string
-  /** Nothing but PipeCore's own files can be in it, so its permissions are ours to set. */
-  ownedAlone: boolean
-}
-
-/** To be called before anything else is written there: whether the folder was empty decides its use. */
-export async function openDataFolder(path: string): Promise<DataFolder> {
+/** @returns the folder's absolute path without symbolic links, so that two names of one folder are one. */
+export async function openDataFolder(path: string): Promise<string> {
   const absolute = resolve(path)
   await mkdir(dirname(absolute), { recursive: true })
   await mkdir(absolute, { mode: 0o700 }).catch((error: unknown) => {
     if (systemErrorCode(error) !== 'EEXIST') throw error
   })
-  const real = await realpath(absolute)
-  const names = await readdir(real)
-  return { path: real, ownedAlone: names.length === 0 || names.includes(passwordName) }
+  return realpath(absolute)
 }
 
 /**
  * Keeps the cluster in PIPECORE_DATA when the server's user can get there. Otherwise it goes to
  * /var/lib/pipecore, and the file `postgres-location` in PIPECORE_DATA says where.
  */
-export async function placeCluster(folder: DataFolder): Promise<ClusterPlace> {
-  const elsewhere = await readLocation(folder.path)
-  const baseFolder = elsewhere ?? folder.path
+export async function placeCluster(folder: string): Promise<ClusterPlace> {
+  const elsewhere = await readLocation(folder)
+  const baseFolder = elsewhere ?? folder
   const dataFolder = join(baseFolder, clusterName)
   const user = await chooseServerUser(dataFolder)
   const place = { baseFolder, dataFolder, user }
@@ -67,16 +59,23 @@ export async function placeCluster(folder: DataFolder): Promise<ClusterPlace> {
     await admitUser(elsewhere, user)
     return place
   }
-  if (folder.ownedAlone) await admitUser(folder.path, user)
-  if (await canEnter(user, folder.path)) return place
+  if (await hasOnlyClosedThings(folder)) await admitUser(folder, user)
+  if (await canEnter(user, folder)) return place
   if (existsSync(dataFolder)) throw unreachable(dataFolder, user)
-  const sharedBase = await createSharedBase(folder.path, user)
+  const sharedBase = await createSharedBase(folder, user)
   return { baseFolder: sharedBase, dataFolder: join(sharedBase, clusterName), user }
 }
 
 async function readLocation(folder: string): Promise<string | undefined> {
   const path = join(folder, 'postgres-location')
   return existsSync(path) ? (await readFile(path, 'utf8')).trim() : undefined
+}
+
+/** Then letting somebody pass through the folder shows them nothing. Not so in somebody's home. */
+async function hasOnlyClosedThings(folder: string): Promise<boolean> {
+  const names = (await readdir(folder)).filter((name) => !name.startsWith('postgres'))
+  const modes = await Promise.all(names.map(async (name) => (await lstat(join(folder, name))).mode))
+  return modes.every((mode) => (mode & 0o077) === 0)
 }
 
 /** Lets the server's group pass through a folder of ours that is closed to groups, without listing it. */

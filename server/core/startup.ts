@@ -5,7 +5,9 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgre
 import { generateMasterKey, type MasterKeys, parseMasterKey } from './sealing.ts'
 
 /** The owner's URL of the database to use, and the embedded server when there is no other. */
-export async function provideDatabase(config: Config): Promise<{ ownerUrl: string; embedded: EmbeddedPostgres | undefined }> {
+export async function provideDatabase(
+  config: Config,
+): Promise<{ ownerUrl: string; embedded: EmbeddedPostgres | undefined }> {
   if (config.databaseUrl !== undefined) return { ownerUrl: config.databaseUrl, embedded: undefined }
   const embedded = await startEmbeddedPostgres({ folder: config.dataFolder })
   return { ownerUrl: embedded.url, embedded }
@@ -13,7 +15,8 @@ export async function provideDatabase(config: Config): Promise<{ ownerUrl: strin
 
 /** The keys of the settings; with the embedded database one is made in its folder when none is set. */
 export async function provideMasterKeys(config: Config): Promise<MasterKeys> {
-  const text = config.masterKey ?? (await readOrCreate(join(config.dataFolder, 'master-key'), generateMasterKey))
+  const text =
+    config.masterKey ?? (await readOrCreate(join(config.dataFolder, 'master-key'), generateMasterKey))
   return {
     current: parseMasterKey(text),
     ...(config.previousMasterKey !== undefined && { previous: parseMasterKey(config.previousMasterKey) }),

@@ -32,7 +32,12 @@ export async function enqueueJob<Payload>(
   payload: Payload,
   options: EnqueueOptions & Omit<NewJob<Payload>, 'payload'>,
 ): Promise<string | undefined> {
-  const [id] = await enqueueJobs(db, definition, [{ payload, runAt: options.runAt, key: options.key }], options)
+  const [id] = await enqueueJobs(
+    db,
+    definition,
+    [{ payload, runAt: options.runAt, key: options.key }],
+    options,
+  )
   return id
 }
 

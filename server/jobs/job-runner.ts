@@ -62,14 +62,28 @@ async function runJob(context: Context, task: Task): Promise<JobResult> {
   const lastAttempt = item.attempt === attempts
   const timeout = AbortSignal.timeout(definition.timeoutSeconds * 1000)
   const signal = AbortSignal.any([task.signal, timeout])
-  const log = context.log.child({ job: job.id, name: job.name, attempt: item.attempt, trace_id: job.trace_id })
+  const log = context.log.child({
+    job: job.id,
+    name: job.name,
+    attempt: item.attempt,
+    trace_id: job.trace_id,
+  })
   try {
     const payload = definition.payload.parse(JSON.parse(job.payload))
-    const run = { jobId: job.id, attempt: item.attempt, lastAttempt, scope: scopeOf(job), traceId: job.trace_id, signal }
+    const run = {
+      jobId: job.id,
+      attempt: item.attempt,
+      lastAttempt,
+      scope: scopeOf(job),
+      traceId: job.trace_id,
+      signal,
+    }
     await settleBeforeAbort(definition.run({ ...context, log }, payload, run), signal)
     return { kind: 'done', detail: { outcome: 'done', error: null } }
   } catch (error) {
-    const cause = timeout.aborted ? new Error(`The job took longer than ${definition.timeoutSeconds} s.`) : error
+    const cause = timeout.aborted
+      ? new Error(`The job took longer than ${definition.timeoutSeconds} s.`)
+      : error
     return toFailure(log, cause, { attempt: item.attempt, lastAttempt, now: context.now() })
   }
 }
@@ -80,7 +94,11 @@ async function countAttempts(context: Context, { definition, job, item }: Task):
   return (await findRevivedAttempt(context.database.system, job.id)) + definition.attempts
 }
 
-function toFailure(log: Logger, error: unknown, at: { attempt: number; lastAttempt: boolean; now: Date }): JobResult {
+function toFailure(
+  log: Logger,
+  error: unknown,
+  at: { attempt: number; lastAttempt: boolean; now: Date },
+): JobResult {
   const message = messageOf(error)
   const counts = !(error instanceof RetryLater) || error.counts
   if (counts && at.lastAttempt) {
@@ -89,7 +107,12 @@ function toFailure(log: Logger, error: unknown, at: { attempt: number; lastAttem
   }
   log.warn({ err: error }, counts ? 'job failed; it is tried again' : 'job postponed')
   const runAt = new Date(at.now.getTime() + delayAfter(error, at.attempt))
-  return { kind: 'retry', runAt, counts, detail: { outcome: counts ? 'failed' : 'postponed', error: message } }
+  return {
+    kind: 'retry',
+    runAt,
+    counts,
+    detail: { outcome: counts ? 'failed' : 'postponed', error: message },
+  }
 }
 
 function delayAfter(error: unknown, attempt: number): number {
@@ -110,7 +133,11 @@ function toDead(error: string): JobResult {
 /** During a deployment an older process meets jobs of a newer one; one that knows them takes them soon. */
 function postponeUnknown(context: Context, job: JobRow): JobResult {
   context.log.warn({ job: job.id, name: job.name }, 'this process has no such job; left for another one')
-  return { kind: 'retry', runAt: new Date(context.now().getTime() + backoffMs(2, Math.random())), counts: false }
+  return {
+    kind: 'retry',
+    runAt: new Date(context.now().getTime() + backoffMs(2, Math.random())),
+    counts: false,
+  }
 }
 
 function scopeOf(job: JobRow): TenantScope | undefined {

@@ -15,5 +15,8 @@ export interface NewWork {
 
 /** Opens work whose body the caller stores in the same transaction; call `wakeWork` once that has committed. */
 export async function insertWork(db: Kysely<JobsTables>, work: readonly NewWork[]): Promise<void> {
-  await db.insertInto('work').values(work.map((row) => ({ ...row, lease_until: null, attempts: 0, token: null }))).execute()
+  await db
+    .insertInto('work')
+    .values(work.map((row) => ({ ...row, lease_until: null, attempts: 0, token: null })))
+    .execute()
 }

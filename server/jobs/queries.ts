@@ -66,7 +66,10 @@ export async function findRevivedAttempt(db: Db, jobId: string): Promise<number>
   return row?.attempt ?? 0
 }
 
-export type DeadJobRow = Pick<JobRow, 'id' | 'name' | 'tenant_id' | 'product_id' | 'trace_id' | 'created_at'> &
+export type DeadJobRow = Pick<
+  JobRow,
+  'id' | 'name' | 'tenant_id' | 'product_id' | 'trace_id' | 'created_at'
+> &
   Pick<Selectable<JobsTables['dead_work']>, 'attempts' | 'error' | 'died_at'>
 
 export interface DeadJobFilter {
@@ -131,7 +134,8 @@ export interface PartitionChange {
 }
 
 export async function maintainPartitions(db: Db): Promise<PartitionChange[]> {
-  const { rows } = await sql<PartitionChange>`select action, partition_name from maintain_partitions()`.execute(db)
+  const { rows } =
+    await sql<PartitionChange>`select action, partition_name from maintain_partitions()`.execute(db)
   return rows
 }
 
@@ -146,7 +150,9 @@ export async function deleteJobKeys(db: Db, firstKeptId: string): Promise<number
     .deleteFrom('job_keys')
     .where('job_id', '<', firstKeptId)
     .where((where) =>
-      where.not(where.exists(where.selectFrom('work').select('work.id').whereRef('work.id', '=', 'job_keys.job_id'))),
+      where.not(
+        where.exists(where.selectFrom('work').select('work.id').whereRef('work.id', '=', 'job_keys.job_id')),
+      ),
     )
     .executeTakeFirst()
   return Number(result.numDeletedRows)

@@ -32,7 +32,13 @@ export function routes(app: App, context: Context): void {
     '/jobs/dead/:id/retry',
     {
       config,
-      schema: { operationId: 'retryDeadJob', tags, summary: 'Send a dead job back to work', params, response: { 202: Job } },
+      schema: {
+        operationId: 'retryDeadJob',
+        tags,
+        summary: 'Send a dead job back to work',
+        params,
+        response: { 202: Job },
+      },
     },
     async (request, reply) => {
       requireAdmin(request.caller)
@@ -43,7 +49,13 @@ export function routes(app: App, context: Context): void {
     '/jobs/:id',
     {
       config,
-      schema: { operationId: 'getJob', tags, summary: 'A job with its attempts', params, response: { 200: Job } },
+      schema: {
+        operationId: 'getJob',
+        tags,
+        summary: 'A job with its attempts',
+        params,
+        response: { 200: Job },
+      },
     },
     async (request) => {
       requireAdmin(request.caller)

@@ -51,7 +51,8 @@ export function createFinisher<Detail>(options: FinisherOptions<Detail>): Finish
     for (let faults = 0, waitMs = 50; !state.closed; waitMs = Math.min(waitMs * 2, 2_000)) {
       try {
         const held = await end(entry)
-        if (!held) options.log.info({ work: entry.ending.claim.item.id }, 'result dropped: the work was taken over')
+        if (!held)
+          options.log.info({ work: entry.ending.claim.item.id }, 'result dropped: the work was taken over')
         break
       } catch (error) {
         if (await isReachable(options.database)) faults += 1
@@ -76,12 +77,17 @@ export function createFinisher<Detail>(options: FinisherOptions<Detail>): Finish
   }
 }
 
-function endClaims<Detail>(options: FinisherOptions<Detail>, entries: readonly Entry<Detail>[]): Promise<boolean[]> {
+function endClaims<Detail>(
+  options: FinisherOptions<Detail>,
+  entries: readonly Entry<Detail>[],
+): Promise<boolean[]> {
   const endings = entries.map((entry) => entry.ending)
   if (options.record === undefined) return finishWork(options.database.system, endings, options.now())
   return options.database.asSystem(async (db) => {
     const held = await finishWork(db, endings, options.now())
-    const finished = entries.flatMap((entry, index) => (held[index] && entry.finished ? [entry.finished] : []))
+    const finished = entries.flatMap((entry, index) =>
+      held[index] && entry.finished ? [entry.finished] : [],
+    )
     if (finished.length > 0) await options.record?.(db, finished)
     return held
   })
@@ -101,7 +107,10 @@ async function bury<Detail>(options: FinisherOptions<Detail>, claim: Claim, caus
   const message = cause instanceof Error ? cause.message : String(cause)
   const result = { kind: 'dead' as const, error: `The result could not be recorded: ${message}` }
   await finishWork(options.database.system, [{ claim, result }], options.now()).catch((error: unknown) => {
-    options.log.error({ err: error, work: claim.item.id }, 'work can not be buried; it runs again after its lease')
+    options.log.error(
+      { err: error, work: claim.item.id },
+      'work can not be buried; it runs again after its lease',
+    )
   })
 }
 

@@ -10,7 +10,16 @@ import type { Claim, FinishedWork, WorkItem, WorkKind, WorkResult } from './work
 import { createFinisher, type Finisher } from './work-finish.ts'
 import { keepLeases, type Run } from './work-leases.ts'
 import { claimWork } from './work-queries.ts'
-import { addClaims, createSlots, type Demand, dropWaiting, findDemand, freeSlot, type Slots, takeSlot } from './work-slots.ts'
+import {
+  addClaims,
+  createSlots,
+  type Demand,
+  dropWaiting,
+  findDemand,
+  freeSlot,
+  type Slots,
+  takeSlot,
+} from './work-slots.ts'
 
 export interface WorkLoopOptions<Detail = unknown> {
   database: Database
@@ -63,7 +72,9 @@ const handBackMs = 1_000
  * Claims work of one kind in fair turns over its lanes, runs it, and ends each claim once. Several loops may work
  * on the same database: no row runs twice unless its process died or lost the lease.
  */
-export function createWorkLoop<Detail = unknown>(options: WorkLoopOptions<Detail>): Worker & { wake(): void } {
+export function createWorkLoop<Detail = unknown>(
+  options: WorkLoopOptions<Detail>,
+): Worker & { wake(): void } {
   const count = options.slots ?? 64
   const state: LoopState<Detail> = {
     options,
@@ -77,21 +88,28 @@ export function createWorkLoop<Detail = unknown>(options: WorkLoopOptions<Detail
     stopping: false,
   }
   let claiming: Promise<void> | undefined
+  let stopped: Promise<void> | undefined
   let endings: (() => void)[] = []
+  async function stopLoop(graceMs: number): Promise<void> {
+    state.stopping = true
+    state.nudge.nudge()
+    await endRuns(state, claiming ?? Promise.resolve(), graceMs)
+    for (const end of endings) end()
+  }
   return {
     name: `${options.kind} work`,
     wake: () => state.nudge.nudge(),
     start() {
       if (claiming !== undefined || state.stopping) return
-      endings = [onWake(options.kind, () => state.nudge.nudge()), keepLeases(options, state.runs, () => giveBackWaiting(state, (waiting) => isStale(state, waiting)))]
+      endings = [
+        onWake(options.kind, () => state.nudge.nudge()),
+        keepLeases(options, state.runs, () => giveBackWaiting(state, (waiting) => isStale(state, waiting))),
+      ]
       claiming = claimUntilStopped(state)
     },
-    async stop(graceMs) {
-      state.stopping = true
-      state.nudge.nudge()
-      await claiming
-      await endRuns(state, graceMs)
-      for (const end of endings) end()
+    stop(graceMs) {
+      stopped ??= stopLoop(graceMs)
+      return stopped
     },
   }
 }
@@ -122,6 +140,7 @@ async function claimUntilStopped<Detail>(state: LoopState<Detail>): Promise<void
       pollMs = Math.min(pollMs * 2, longestOutagePollMs)
     }
   }
+  giveBackWaiting(state, () => true)
 }
 
 /** Finishes that pile up mean a database in trouble: claiming on would only fill the memory. */
@@ -129,7 +148,10 @@ function hasBacklog<Detail>(state: LoopState<Detail>): boolean {
   return state.finisher.pending() > 4 * state.slots.count
 }
 
-async function claim<Detail>(state: LoopState<Detail>, demand: Demand): Promise<{ found: number; more: boolean }> {
+async function claim<Detail>(
+  state: LoopState<Detail>,
+  demand: Demand,
+): Promise<{ found: number; more: boolean }> {
   const { options } = state
   const answer = await claimWork(options.database.system, {
     ...demand,
@@ -190,15 +212,20 @@ async function resultOf<Detail>(options: WorkLoopOptions<Detail>, run: Run): Pro
   }
 }
 
-async function endRuns<Detail>(state: LoopState<Detail>, graceMs: number): Promise<void> {
+async function endRuns<Detail>(
+  state: LoopState<Detail>,
+  claiming: Promise<void> | undefined,
+  graceMs: number,
+): Promise<void> {
   const { runs, finisher } = state
-  giveBackWaiting(state, () => true)
-  await settleWithin(state, graceMs)
+  const deadline = performance.now() + graceMs
+  await settleWithin([claiming], graceMs)
+  await settleWithin(state.active, deadline - performance.now())
   for (const run of runs) run.controller.abort(new WorkerStopped())
-  await settleWithin(state, handBackMs)
-  for (const run of runs) track(state, finisher.giveBack(run.claim, 'abandon'))
+  await settleWithin(state.active, handBackMs)
+  const handBacks = [...runs].map((run) => finisher.giveBack(run.claim, 'abandon'))
   runs.clear()
-  await settleWithin(state, handBackMs)
+  await settleWithin(handBacks, handBackMs)
   finisher.close()
 }
 
@@ -207,9 +234,9 @@ function track<Detail>(state: LoopState<Detail>, task: Promise<void>): void {
   void task.finally(() => state.active.delete(task))
 }
 
-async function settleWithin<Detail>(state: LoopState<Detail>, timeoutMs: number): Promise<void> {
+async function settleWithin(tasks: Iterable<Promise<void>>, timeoutMs: number): Promise<void> {
   const timer = new AbortController()
-  const late = delay(timeoutMs, undefined, { signal: timer.signal }).catch(() => {})
-  await Promise.race([Promise.all(state.active), late])
+  const late = delay(Math.max(0, timeoutMs), undefined, { signal: timer.signal }).catch(() => {})
+  await Promise.race([Promise.all(tasks), late])
   timer.abort()
 }

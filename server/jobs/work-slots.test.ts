@@ -1,12 +1,29 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Claim } from './work.ts'
-import { addClaims, createSlots, dropWaiting, findDemand, freeSlot, type Slots, takeSlot } from './work-slots.ts'
+import {
+  addClaims,
+  createSlots,
+  dropWaiting,
+  findDemand,
+  freeSlot,
+  type Slots,
+  takeSlot,
+} from './work-slots.ts'
 
 function claimsOf(lane: string, count: number): Claim[] {
   return Array.from({ length: count }, (_, index) => {
     const id = `${lane}${index}`
-    const item = { id, kind: 'job' as const, lane, tenantId: null, productId: null, ref: id, runAt: new Date(0), attempt: 1 }
+    const item = {
+      id,
+      kind: 'job' as const,
+      lane,
+      tenantId: null,
+      productId: null,
+      ref: id,
+      runAt: new Date(0),
+      attempt: 1,
+    }
     return { item, token: '', claimedAt: 0 }
   })
 }

@@ -17,11 +17,20 @@ export async function cancelMessage(context: Context, scope: TenantScope, id: st
     const called = await listAttempts(db, scope.tenantId, id)
     const waiting = message.status === 'scheduled' || message.status === 'queued'
     if (!waiting || called.length > 0) {
-      throw new PipeError('message_under_way', 409, `The message is ${message.status} and can not be canceled any more.`)
+      throw new PipeError(
+        'message_under_way',
+        409,
+        `The message is ${message.status} and can not be canceled any more.`,
+      )
     }
     const row = { ...message, status: 'canceled' }
     await updateMessage(db, scope.tenantId, id, { status: 'canceled' })
-    await recordEvents(db, traceOf(scope, message), [eventAbout(row, 'canceled', context.now())], context.now())
+    await recordEvents(
+      db,
+      traceOf(scope, message),
+      [eventAbout(row, 'canceled', context.now())],
+      context.now(),
+    )
     return presentMessage(row)
   })
   wakeWork('delivery')

@@ -14,7 +14,11 @@ import type { Channel, ConnectionChange, ConnectionView, ProviderConfig } from '
 type View = z.infer<typeof ConnectionView>
 const channels = ['whatsapp', 'sms', 'email'] as const
 
-export async function saveProvider(context: Context, scope: TenantScope, input: z.infer<typeof ProviderConfig>): Promise<View> {
+export async function saveProvider(
+  context: Context,
+  scope: TenantScope,
+  input: z.infer<typeof ProviderConfig>,
+): Promise<View> {
   const provider = requireMessagingProvider(input.provider, input.channel)
   const saved = await saveConnection(context, scope, provider, {
     capability: input.channel,

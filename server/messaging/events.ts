@@ -16,22 +16,41 @@ const messageFields = {
   tags: z.array(z.string()),
   provider_message_id: z.string().nullable(),
 }
-const failure = { error: z.object({ kind: z.string(), code: z.string().optional(), message: z.string() }).nullable() }
+const failure = {
+  error: z.object({ kind: z.string(), code: z.string().optional(), message: z.string() }).nullable(),
+}
 const engagement = { machine: z.boolean(), url: z.string().nullable() }
-const consent = { channel: z.string(), address: z.string(), reason: z.string(), provider: z.string(), message_id: z.string().nullable() }
+const consent = {
+  channel: z.string(),
+  address: z.string(),
+  reason: z.string(),
+  provider: z.string(),
+  message_id: z.string().nullable(),
+}
 
 function messageEvent(name: string, description: string, extra: z.ZodRawShape = {}): EventType {
-  return { name: `message.${name}`, version: 1, description, schema: z.object({ ...eventEnvelope, ...messageFields, ...extra }) }
+  return {
+    name: `message.${name}`,
+    version: 1,
+    description,
+    schema: z.object({ ...eventEnvelope, ...messageFields, ...extra }),
+  }
 }
 
 export const eventTypes: readonly EventType[] = [
   messageEvent('queued', 'PipeCore took the message and will send it.'),
-  messageEvent('scheduled', 'PipeCore took the message and will send it at send_at.', { send_at: z.iso.datetime() }),
+  messageEvent('scheduled', 'PipeCore took the message and will send it at send_at.', {
+    send_at: z.iso.datetime(),
+  }),
   messageEvent('sent', 'The provider handed the message to the carrier, WhatsApp or the mail server.'),
   messageEvent('delivered', 'The message arrived.'),
   messageEvent('read', 'The recipient read the message (WhatsApp).'),
   messageEvent('failed', 'The message will not arrive; error says why.', failure),
-  messageEvent('unknown', 'The request left and no answer came. It is being healed and is not resent blindly.', failure),
+  messageEvent(
+    'unknown',
+    'The request left and no answer came. It is being healed and is not resent blindly.',
+    failure,
+  ),
   messageEvent('canceled', 'The message was canceled before it was sent.'),
   messageEvent('received', 'A customer wrote.', {
     text: z.string().nullable(),
@@ -61,7 +80,13 @@ export const eventTypes: readonly EventType[] = [
     name: 'provider.reported',
     version: 1,
     description: 'A provider told something about the account: quality, a template, a suspension.',
-    schema: z.object({ ...eventEnvelope, provider: z.string(), channel: z.string(), subject: z.string(), detail: z.string() }),
+    schema: z.object({
+      ...eventEnvelope,
+      provider: z.string(),
+      channel: z.string(),
+      subject: z.string(),
+      detail: z.string(),
+    }),
   },
 ]
 

@@ -29,29 +29,61 @@ export const healMessage: JobDefinition<z.infer<typeof HealRef>> = {
     if (message === undefined || message.status !== 'unknown') return
     const found = await askProvider(context, scope, messageId)
     await context.database.asTenant(scope, async (db) => {
-      if (found !== undefined && (await applyStatus(context, db, scope, message.provider, found, null)) === 'applied') return
+      if (
+        found !== undefined &&
+        (await applyStatus(context, db, scope, message.provider, found, null)) === 'applied'
+      )
+        return
       const waitMs = waitsMs[round - 1]
       const now = context.now()
       if (waitMs === undefined) {
-        const detail = 'No callback and no trace at the provider within a day; it may or may not have arrived.'
+        const detail =
+          'No callback and no trace at the provider within a day; it may or may not have arrived.'
         return updateMessage(db, scope.tenantId, messageId, { detail })
       }
       const runAt = new Date(now.getTime() + waitMs)
-      await enqueueJob(db, healMessage, { message_id: messageId, round: round + 1 }, { scope, now, runAt, traceId: message.trace_id })
+      await enqueueJob(
+        db,
+        healMessage,
+        { message_id: messageId, round: round + 1 },
+        { scope, now, runAt, traceId: message.trace_id },
+      )
     })
     wakeWork('delivery')
   },
 }
 
-async function askProvider(context: Context, scope: TenantScope, messageId: string): Promise<StatusReport | undefined> {
+async function askProvider(
+  context: Context,
+  scope: TenantScope,
+  messageId: string,
+): Promise<StatusReport | undefined> {
   const question = await context.database.asTenant(scope, async (db) => {
     const message = await findMessage(db, scope.tenantId, messageId)
     if (message?.provider_message_id == null) return undefined
-    const connection = await openConnection(context, db, scope, message.connection_id, requireMessagingProvider)
-    const webhookUrl = messagingWebhookUrl(context.config.publicUrl, scope.tenantId, message.channel, message.provider)
-    return { providerMessageId: message.provider_message_id, context: providerContext(context, connection, webhookUrl), provider: message.provider }
+    const connection = await openConnection(
+      context,
+      db,
+      scope,
+      message.connection_id,
+      requireMessagingProvider,
+    )
+    const webhookUrl = messagingWebhookUrl(
+      context.config.publicUrl,
+      scope.tenantId,
+      message.channel,
+      message.provider,
+    )
+    return {
+      providerMessageId: message.provider_message_id,
+      context: providerContext(context, connection, webhookUrl),
+      provider: message.provider,
+    }
   })
   if (question === undefined) return undefined
-  const report = await requireMessagingProvider(question.provider).lookup?.(question.providerMessageId, question.context)
+  const report = await requireMessagingProvider(question.provider).lookup?.(
+    question.providerMessageId,
+    question.context,
+  )
   return report === undefined ? undefined : { ...report, messageId }
 }

@@ -33,7 +33,8 @@ export async function receiveMessage(
     const wish = { address: row.from_address, reason: 'opted_out' as const, at: message.at }
     await (choice === 'stop' ? recordOptOut : recordOptIn)(context, db, scope, place, wish)
   }
-  if (choice === undefined && !message.automated) await answerAutomatically(context, db, scope, row, message.text ?? message.payload)
+  if (choice === undefined && !message.automated)
+    await answerAutomatically(context, db, scope, row, message.text ?? message.payload)
 }
 
 function toRow(context: Context, scope: TenantScope, origin: Origin, message: InboundMessage): MessageRow {
@@ -89,4 +90,3 @@ function receivedEvent(row: MessageRow, message: InboundMessage) {
     automated: message.automated,
   })
 }
-

@@ -15,7 +15,11 @@ export async function getMessage(context: Context, scope: TenantScope, id: strin
 }
 
 /** The whole story of a message: calls to the provider, its reports, our events and their deliveries. */
-export async function getMessageStory(context: Context, scope: TenantScope, id: string): Promise<MessageStory> {
+export async function getMessageStory(
+  context: Context,
+  scope: TenantScope,
+  id: string,
+): Promise<MessageStory> {
   return context.database.asTenant(scope, async (db) => {
     const row = await findMessage(db, scope.tenantId, id)
     if (row === undefined) throw notFound('message', id)
@@ -47,7 +51,11 @@ export async function getMessageStory(context: Context, scope: TenantScope, id: 
   })
 }
 
-export async function getMessageLog(context: Context, scope: TenantScope, query: LogQuery): Promise<Page<Message>> {
+export async function getMessageLog(
+  context: Context,
+  scope: TenantScope,
+  query: LogQuery,
+): Promise<Page<Message>> {
   const { since, until, cursor, limit, ...filter } = query
   const rows = await context.database.asTenant(scope, (db) =>
     listMessages(db, scope.tenantId, {
@@ -79,7 +87,10 @@ export function presentMessage(row: MessageRow): Message {
     tags: row.tags,
     auto_reply: row.auto_reply,
     provider_message_id: row.provider_message_id,
-    cost: row.cost_amount === null || row.cost_currency === null ? null : { amount: row.cost_amount, currency: row.cost_currency },
+    cost:
+      row.cost_amount === null || row.cost_currency === null
+        ? null
+        : { amount: row.cost_amount, currency: row.cost_currency },
     trace_id: row.trace_id,
     send_at: time(row.send_at),
     created_at: row.created_at.toISOString(),

@@ -11,7 +11,12 @@ export async function insertMessage(db: Db, row: MessageRow): Promise<void> {
 }
 
 export function findMessage(db: Db, tenantId: string, id: string): Promise<MessageRow | undefined> {
-  return db.selectFrom('messages').selectAll().where('tenant_id', '=', tenantId).where('id', '=', id).executeTakeFirst()
+  return db
+    .selectFrom('messages')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .executeTakeFirst()
 }
 
 export function lockMessage(db: Db, tenantId: string, id: string): Promise<MessageRow | undefined> {
@@ -47,7 +52,12 @@ export async function updateMessage(
   id: string,
   change: Updateable<MessagingTables['messages']>,
 ): Promise<void> {
-  await db.updateTable('messages').set(change).where('tenant_id', '=', tenantId).where('id', '=', id).execute()
+  await db
+    .updateTable('messages')
+    .set(change)
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .execute()
 }
 
 export async function insertAttempt(db: Db, row: AttemptRow): Promise<void> {
@@ -60,7 +70,12 @@ export async function updateAttempt(
   id: string,
   change: Updateable<MessagingTables['message_attempts']>,
 ): Promise<void> {
-  await db.updateTable('message_attempts').set(change).where('tenant_id', '=', tenantId).where('id', '=', id).execute()
+  await db
+    .updateTable('message_attempts')
+    .set(change)
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .execute()
 }
 
 export function listAttempts(db: Db, tenantId: string, messageId: string): Promise<AttemptRow[]> {
@@ -142,7 +157,12 @@ export async function saveInboundTime(
 ): Promise<void> {
   await db
     .insertInto('whatsapp_windows')
-    .values({ tenant_id: window.tenantId, sender: window.sender, contact: window.contact, last_inbound_at: window.at })
+    .values({
+      tenant_id: window.tenantId,
+      sender: window.sender,
+      contact: window.contact,
+      last_inbound_at: window.at,
+    })
     .onConflict((conflict) =>
       conflict.columns(['tenant_id', 'sender', 'contact']).doUpdateSet({
         last_inbound_at: sql`greatest(whatsapp_windows.last_inbound_at, excluded.last_inbound_at)`,

@@ -77,10 +77,23 @@ export async function storeMessage(
   if (channel === 'whatsapp' && !approved && sendAt === null) {
     await requireOpenWindow(context, db, scope, from, to)
   }
-  const row = toRow(context, scope, { channel, to, request, options }, { content, sendAt, from, provider: provider.id, connectionId: route.id })
+  const row = toRow(
+    context,
+    scope,
+    { channel, to, request, options },
+    { content, sendAt, from, provider: provider.id, connectionId: route.id },
+  )
   await insertMessage(db, row)
-  await enqueueJob(db, sendMessage, { message_id: row.id }, { scope, now: row.created_at, traceId: scope.traceId, ...(sendAt !== null && { runAt: sendAt }) })
-  const event = sendAt === null ? eventAbout(row, 'queued', row.created_at) : eventAbout(row, 'scheduled', row.created_at, { send_at: sendAt.toISOString() })
+  await enqueueJob(
+    db,
+    sendMessage,
+    { message_id: row.id },
+    { scope, now: row.created_at, traceId: scope.traceId, ...(sendAt !== null && { runAt: sendAt }) },
+  )
+  const event =
+    sendAt === null
+      ? eventAbout(row, 'queued', row.created_at)
+      : eventAbout(row, 'scheduled', row.created_at, { send_at: sendAt.toISOString() })
   await recordEvents(db, scope, [event], row.created_at)
   return presentMessage(row)
 }
@@ -105,23 +118,35 @@ function checkRequest(context: Context, channel: Channel, request: SendRequest):
 
 function emailProblems(request: SendRequest): FieldError[] {
   const errors: FieldError[] = []
-  const hasBody = [request.body, request.message, request.textContent, request.htmlContent, request.template].some(isGiven)
-  if (!hasBody) errors.push({ field: 'htmlContent', message: 'is missing: give htmlContent, textContent or a template' })
+  const hasBody = [
+    request.body,
+    request.message,
+    request.textContent,
+    request.htmlContent,
+    request.template,
+  ].some(isGiven)
+  if (!hasBody)
+    errors.push({ field: 'htmlContent', message: 'is missing: give htmlContent, textContent or a template' })
   if (!isGiven(request.subject) && request.template === undefined) {
     errors.push({ field: 'subject', message: 'is missing' })
   }
-  if (request.media.length > 0) errors.push({ field: 'media', message: 'is for WhatsApp and SMS: use attachments' })
+  if (request.media.length > 0)
+    errors.push({ field: 'media', message: 'is for WhatsApp and SMS: use attachments' })
   return errors
 }
 
 function phoneProblems(channel: Channel, request: SendRequest): FieldError[] {
   const errors: FieldError[] = []
-  const hasBody = [request.body, request.message, request.textContent, request.template].some(isGiven) || request.media.length > 0
+  const hasBody =
+    [request.body, request.message, request.textContent, request.template].some(isGiven) ||
+    request.media.length > 0
   if (!hasBody) errors.push({ field: 'body', message: 'is missing: give body, media or a template' })
   for (const field of ['subject', 'htmlContent', 'from', 'replyTo'] as const) {
-    if (request[field] !== undefined) errors.push({ field, message: `is for email; ${channel} has no such thing` })
+    if (request[field] !== undefined)
+      errors.push({ field, message: `is for email; ${channel} has no such thing` })
   }
-  if (request.attachments.length > 0) errors.push({ field: 'attachments', message: 'are for email: use media' })
+  if (request.attachments.length > 0)
+    errors.push({ field: 'attachments', message: 'are for email: use media' })
   return errors
 }
 
@@ -136,16 +161,27 @@ function requireCarriable(provider: MessagingProvider, channel: Channel, content
   const limit = capabilities.maxTextLength[channel]
   const text = content.text ?? content.template?.text ?? ''
   if (limit !== undefined && text.length > limit) {
-    errors.push({ field: 'body', message: `has ${text.length} characters; ${provider.title} carries at most ${limit}` })
+    errors.push({
+      field: 'body',
+      message: `has ${text.length} characters; ${provider.title} carries at most ${limit}`,
+    })
   }
-  if (content.media.length > 0 && !capabilities.media) errors.push({ field: 'media', message: `is not carried by ${provider.title}` })
+  if (content.media.length > 0 && !capabilities.media)
+    errors.push({ field: 'media', message: `is not carried by ${provider.title}` })
   if (content.attachments.length > 0 && !capabilities.attachments) {
     errors.push({ field: 'attachments', message: `are not carried by ${provider.title}` })
   }
-  if (errors.length > 0) throw invalidRequest(`${provider.title} can not carry this message; see errors.`, errors)
+  if (errors.length > 0)
+    throw invalidRequest(`${provider.title} can not carry this message; see errors.`, errors)
 }
 
-async function requireOpenWindow(context: Context, db: Kysely<Tables>, scope: TenantScope, from: string, to: string): Promise<void> {
+async function requireOpenWindow(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  from: string,
+  to: string,
+): Promise<void> {
   if ((await windowOpenUntil(db, scope, from, to, context.now())) !== undefined) return
   throw new PipeError('window_closed', 422, windowClosedMessage, {
     errors: [{ field: 'template', message: 'is needed: the 24-hour window of this customer is closed' }],
@@ -160,7 +196,12 @@ interface Routed {
   connectionId: string
 }
 
-function toRow(context: Context, scope: TenantScope, { channel, to, request, options }: Accepted, routed: Routed): MessageRow {
+function toRow(
+  context: Context,
+  scope: TenantScope,
+  { channel, to, request, options }: Accepted,
+  routed: Routed,
+): MessageRow {
   const now = context.now()
   return {
     id: createId('msg', now),

@@ -1,6 +1,13 @@
 /** Twilio's default words, and how people in Latin America say the same. */
 const stopWords = new Set([
-  ...['STOP', 'STOPALL', 'UNSUBSCRIBE', 'CANCEL', 'END', 'QUIT', 'REVOKE', 'OPTOUT'],
+  'STOP',
+  'STOPALL',
+  'UNSUBSCRIBE',
+  'CANCEL',
+  'END',
+  'QUIT',
+  'REVOKE',
+  'OPTOUT',
   ...[
     'BAJA',
     'DARME DE BAJA',

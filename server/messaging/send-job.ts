@@ -1,6 +1,12 @@
 import type { Kysely } from 'kysely'
 import { z } from 'zod'
-import { openConnection, type OpenConnection, type Outcome, providerContext, type ProviderError } from '#connections'
+import {
+  openConnection,
+  type OpenConnection,
+  type Outcome,
+  providerContext,
+  type ProviderError,
+} from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
@@ -10,7 +16,14 @@ import { recordEvents } from '#webhooks/outbound'
 import type { MessageContent } from './content.ts'
 import { eventAbout } from './events.ts'
 import { healMessage } from './heal-job.ts'
-import { insertAttempt, listAttempts, lockMessage, type MessageRow, updateAttempt, updateMessage } from './message-queries.ts'
+import {
+  insertAttempt,
+  listAttempts,
+  lockMessage,
+  type MessageRow,
+  updateAttempt,
+  updateMessage,
+} from './message-queries.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
 import type { Channel, MessageStatus, MessagingProvider, SendCommand, Sent } from './providers/provider.ts'
 import { advances } from './status.ts'
@@ -38,7 +51,9 @@ export const sendMessage: JobDefinition<MessageRef> = {
     const startedAt = performance.now()
     const outcome = await call.provider.send(call.command, call.providerContext)
     const durationMs = Math.round(performance.now() - startedAt)
-    const next = await context.database.asTenant(scope, (db) => settleCall(context, db, scope, call, outcome, durationMs, run))
+    const next = await context.database.asTenant(scope, (db) =>
+      settleCall(context, db, scope, call, outcome, durationMs, run),
+    )
     wakeWork('delivery')
     if (next !== undefined) throw next
   },
@@ -53,14 +68,23 @@ interface Call {
 }
 
 /** Decides, under the message's lock, whether there is still a call to make; writes it down before it is made. */
-async function prepareCall(context: Context, db: Kysely<Tables>, scope: TenantScope, messageId: string): Promise<Call | undefined> {
+async function prepareCall(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  messageId: string,
+): Promise<Call | undefined> {
   const message = await lockMessage(db, scope.tenantId, messageId)
-  if (message === undefined || (message.status !== 'queued' && message.status !== 'scheduled')) return undefined
+  if (message === undefined || (message.status !== 'queued' && message.status !== 'scheduled'))
+    return undefined
   const provider = requireMessagingProvider(message.provider)
   const earlier = await listAttempts(db, scope.tenantId, messageId)
   const open = earlier.find((attempt) => attempt.outcome === null)
   if (open !== undefined) {
-    await updateAttempt(db, scope.tenantId, open.id, { outcome: 'unknown', error: JSON.stringify(interrupted) })
+    await updateAttempt(db, scope.tenantId, open.id, {
+      outcome: 'unknown',
+      error: JSON.stringify(interrupted),
+    })
     if (!provider.capabilities.idempotency) {
       await markUnknown(context, db, scope, message, interrupted)
       return undefined
@@ -86,8 +110,19 @@ async function prepareCall(context: Context, db: Kysely<Tables>, scope: TenantSc
     started_at: context.now(),
     duration_ms: null,
   })
-  const webhookUrl = messagingWebhookUrl(context.config.publicUrl, scope.tenantId, message.channel, provider.id)
-  return { attemptId, messageId, provider, command, providerContext: providerContext(context, connection, webhookUrl) }
+  const webhookUrl = messagingWebhookUrl(
+    context.config.publicUrl,
+    scope.tenantId,
+    message.channel,
+    provider.id,
+  )
+  return {
+    attemptId,
+    messageId,
+    provider,
+    command,
+    providerContext: providerContext(context, connection, webhookUrl),
+  }
 }
 
 const interrupted: ProviderError = {
@@ -107,7 +142,8 @@ async function buildCommand(
 ): Promise<SendCommand | ProviderError> {
   const channel = message.channel as Channel
   const suppressed = await findSuppressionReason(db, scope, channel, message.to_address)
-  if (suppressed !== undefined) return { kind: 'opted_out', retry: 'never', failover: false, message: suppressed }
+  if (suppressed !== undefined)
+    return { kind: 'opted_out', retry: 'never', failover: false, message: suppressed }
   const content = JSON.parse(message.content) as MessageContent
   const provider = connection.provider as MessagingProvider
   const sender = provider.sender(connection.credentials, channel)
@@ -122,7 +158,12 @@ async function buildCommand(
   return toCommand(scope, message, content, useReference)
 }
 
-function toCommand(scope: TenantScope, message: MessageRow, content: MessageContent, useReference: boolean): SendCommand {
+function toCommand(
+  scope: TenantScope,
+  message: MessageRow,
+  content: MessageContent,
+  useReference: boolean,
+): SendCommand {
   const { template } = content
   const reference = useReference ? template?.references[message.provider] : undefined
   const text = content.text ?? template?.text
@@ -190,10 +231,22 @@ function waitMs(error: ProviderError, attempt: number): number {
   return Math.round(base * (0.8 + 0.4 * Math.random()))
 }
 
-async function markTaken(context: Context, db: Kysely<Tables>, scope: TenantScope, message: MessageRow, sent: Sent): Promise<void> {
+async function markTaken(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  sent: Sent,
+): Promise<void> {
   const current = message.status as MessageStatus
   // A callback may have been faster than this answer.
-  const status = advances(message.channel as Channel, current === 'scheduled' ? 'queued' : current, sent.status) ? sent.status : undefined
+  const status = advances(
+    message.channel as Channel,
+    current === 'scheduled' ? 'queued' : current,
+    sent.status,
+  )
+    ? sent.status
+    : undefined
   const now = context.now()
   const change = {
     provider_message_id: message.provider_message_id ?? sent.providerMessageId,
@@ -209,10 +262,20 @@ async function markTaken(context: Context, db: Kysely<Tables>, scope: TenantScop
   }
 }
 
-async function markFailed(context: Context, db: Kysely<Tables>, scope: TenantScope, message: MessageRow, error: ProviderError): Promise<void> {
+async function markFailed(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  error: ProviderError,
+): Promise<void> {
   const now = context.now()
   if (error.kind === 'opted_out') {
-    const entry = { channel: message.channel as Channel, address: message.to_address, reason: 'opted_out' as const }
+    const entry = {
+      channel: message.channel as Channel,
+      address: message.to_address,
+      reason: 'opted_out' as const,
+    }
     await suppress(db, scope, { ...entry, provider: message.provider, messageId: message.id }, now)
   }
   if (!advances(message.channel as Channel, message.status as MessageStatus, 'failed')) return
@@ -224,13 +287,29 @@ async function markFailed(context: Context, db: Kysely<Tables>, scope: TenantSco
 }
 
 /** Only a message nothing was heard of becomes unknown: a callback may already have told. */
-async function markUnknown(context: Context, db: Kysely<Tables>, scope: TenantScope, message: MessageRow, error: ProviderError): Promise<void> {
+async function markUnknown(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  error: ProviderError,
+): Promise<void> {
   if (message.status !== 'queued' && message.status !== 'scheduled') return
   const now = context.now()
   const change = { status: 'unknown', error: JSON.stringify(error), detail: null }
   await updateMessage(db, scope.tenantId, message.id, change)
   const { kind, code, message: text } = error
-  await recordEvents(db, scope, [eventAbout({ ...message, ...change }, 'unknown', now, { error: { kind, code, message: text } })], now)
+  await recordEvents(
+    db,
+    scope,
+    [eventAbout({ ...message, ...change }, 'unknown', now, { error: { kind, code, message: text } })],
+    now,
+  )
   const runAt = new Date(now.getTime() + firstHealMs)
-  await enqueueJob(db, healMessage, { message_id: message.id, round: 1 }, { scope, now, runAt, traceId: message.trace_id })
+  await enqueueJob(
+    db,
+    healMessage,
+    { message_id: message.id, round: 1 },
+    { scope, now, runAt, traceId: message.trace_id },
+  )
 }

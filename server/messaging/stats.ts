@@ -10,13 +10,20 @@ const defaultDays = 30
 const longestDays = 366
 
 export const StatsQuery = z.strictObject({
-  since: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: 30 days before `until`.' }),
+  since: z.iso
+    .datetime({ offset: true })
+    .optional()
+    .meta({ description: 'Default: 30 days before `until`.' }),
   until: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: now.' }),
   channel: z.enum(['whatsapp', 'sms', 'email']).optional(),
 })
 export type StatsQuery = z.infer<typeof StatsQuery>
 
-const percentiles = z.object({ p50: z.number().nullable(), p95: z.number().nullable(), p99: z.number().nullable() })
+const percentiles = z.object({
+  p50: z.number().nullable(),
+  p95: z.number().nullable(),
+  p99: z.number().nullable(),
+})
 
 export const Stats = z.object({
   tenant_id: z.string(),
@@ -25,7 +32,10 @@ export const Stats = z.object({
   totals: z.object({
     sent: z.number().int().meta({ description: 'Outgoing messages, whatever became of them.' }),
     received: z.number().int(),
-    delivery_rate: z.number().nullable().meta({ description: 'Delivered or read, of those that reached an end.' }),
+    delivery_rate: z
+      .number()
+      .nullable()
+      .meta({ description: 'Delivered or read, of those that reached an end.' }),
     read_rate: z.number().nullable(),
     failure_rate: z.number().nullable(),
   }),
@@ -48,7 +58,15 @@ export const Stats = z.object({
       provider_call: percentiles,
     }),
   ),
-  costs: z.array(z.object({ channel: z.string(), provider: z.string(), currency: z.string(), amount: z.string(), messages: z.number().int() })),
+  costs: z.array(
+    z.object({
+      channel: z.string(),
+      provider: z.string(),
+      currency: z.string(),
+      amount: z.string(),
+      messages: z.number().int(),
+    }),
+  ),
 })
 export type Stats = z.infer<typeof Stats>
 
@@ -63,9 +81,12 @@ interface Span {
 /** Counts, rates, latency percentiles and costs of a tenant's messages; days are UTC. */
 export async function getStats(context: Context, scope: TenantScope, query: StatsQuery): Promise<Stats> {
   const until = query.until === undefined ? context.now() : new Date(query.until)
-  const since = query.since === undefined ? new Date(until.getTime() - defaultDays * dayMs) : new Date(query.since)
+  const since =
+    query.since === undefined ? new Date(until.getTime() - defaultDays * dayMs) : new Date(query.since)
   if (since >= until || until.getTime() - since.getTime() > longestDays * dayMs) {
-    throw invalidRequest('since must be before until and at most 366 days apart.', [{ field: 'since', message: 'does not fit until' }])
+    throw invalidRequest('since must be before until and at most 366 days apart.', [
+      { field: 'since', message: 'does not fit until' },
+    ])
   }
   const span = { tenantId: scope.tenantId, since, until, channel: query.channel ?? null }
   return context.database.asTenant(scope, async (db) => {
@@ -95,12 +116,15 @@ async function countMessages(db: Db, span: Span): Promise<Stats['counts']> {
 function totalsOf(counts: Stats['counts']): Stats['totals'] {
   const sum = (direction: string, ...statuses: string[]) =>
     counts
-      .filter((row) => row.direction === direction && (statuses.length === 0 || statuses.includes(row.status)))
+      .filter(
+        (row) => row.direction === direction && (statuses.length === 0 || statuses.includes(row.status)),
+      )
       .reduce((total, row) => total + row.count, 0)
   const arrived = sum('out', 'delivered', 'read')
   const failed = sum('out', 'failed')
   const ended = arrived + failed
-  const rate = (part: number, whole: number) => (whole === 0 ? null : Math.round((part / whole) * 10_000) / 10_000)
+  const rate = (part: number, whole: number) =>
+    whole === 0 ? null : Math.round((part / whole) * 10_000) / 10_000
   return {
     sent: sum('out'),
     received: sum('in'),
@@ -139,7 +163,8 @@ async function measureLatency(db: Db, span: Span): Promise<Stats['latency_ms']> 
 
 /** Providers report whole seconds, so a step can look as if it took a negative part of one. */
 function toPercentiles(values: number[] | null): z.infer<typeof percentiles> {
-  const at = (index: number) => (values?.[index] === undefined ? null : Math.max(0, Math.round(values[index])))
+  const at = (index: number) =>
+    values?.[index] === undefined ? null : Math.max(0, Math.round(values[index]))
   return { p50: at(0), p95: at(1), p99: at(2) }
 }
 

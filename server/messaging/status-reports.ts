@@ -4,8 +4,20 @@ import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
 import { recordEvents, type NewEvent } from '#webhooks/outbound'
 import { eventAbout, traceOf } from './events.ts'
-import { insertReport, lockMessage, lockMessageByProviderId, type MessageRow, updateMessage } from './message-queries.ts'
-import type { Channel, ConsentReport, EngagementReport, MessageStatus, StatusReport } from './providers/provider.ts'
+import {
+  insertReport,
+  lockMessage,
+  lockMessageByProviderId,
+  type MessageRow,
+  updateMessage,
+} from './message-queries.ts'
+import type {
+  Channel,
+  ConsentReport,
+  EngagementReport,
+  MessageStatus,
+  StatusReport,
+} from './providers/provider.ts'
 import { advances } from './status.ts'
 import { lift, suppress } from './suppressions.ts'
 
@@ -58,11 +70,18 @@ export async function applyStatus(
   const change = { ...learnedFrom(message, report), ...(applied && advancedBy(message, report)) }
   if (Object.keys(change).length > 0) await updateMessage(db, scope.tenantId, message.id, change)
   if (report.suppress !== undefined) {
-    await optOut(context, db, scope, message, { address: message.to_address, reason: report.suppress, at: report.at })
+    await optOut(context, db, scope, message, {
+      address: message.to_address,
+      reason: report.suppress,
+      at: report.at,
+    })
   }
   if (!applied) return 'late'
   const { error } = report
-  const extra = report.status === 'failed' ? { error: error === undefined ? null : { kind: error.kind, code: error.code, message: error.message } } : {}
+  const extra =
+    report.status === 'failed'
+      ? { error: error === undefined ? null : { kind: error.kind, code: error.code, message: error.message } }
+      : {}
   const event = eventAbout({ ...message, ...change }, report.status, report.at, extra)
   await recordEvents(db, traceOf(scope, message), [event], context.now())
   return 'applied'
@@ -73,7 +92,10 @@ function learnedFrom(message: MessageRow, report: StatusReport): Partial<Message
   return {
     ...(message.provider_message_id === null &&
       report.providerMessageId !== undefined && { provider_message_id: report.providerMessageId }),
-    ...(report.cost !== undefined && { cost_amount: report.cost.amount, cost_currency: report.cost.currency }),
+    ...(report.cost !== undefined && {
+      cost_amount: report.cost.amount,
+      cost_currency: report.cost.currency,
+    }),
     ...(report.status === 'sent' && message.sent_at === null && { sent_at: report.at }),
     ...(report.status === 'delivered' && message.delivered_at === null && { delivered_at: report.at }),
   }
@@ -103,10 +125,17 @@ export async function applyEngagement(
 ): Promise<Applied> {
   const message = await lockReportedMessage(db, scope, provider, report)
   if (message === undefined) return 'unmatched'
-  const event = eventAbout(message, report.engagement, report.at, { machine: report.machine, url: report.url ?? null })
+  const event = eventAbout(message, report.engagement, report.at, {
+    machine: report.machine,
+    url: report.url ?? null,
+  })
   await recordEvents(db, traceOf(scope, message), [event], context.now())
   if (report.engagement === 'complained') {
-    await optOut(context, db, scope, message, { address: message.to_address, reason: 'complained', at: report.at })
+    await optOut(context, db, scope, message, {
+      address: message.to_address,
+      reason: 'complained',
+      at: report.at,
+    })
   }
   return 'applied'
 }
@@ -122,8 +151,17 @@ export async function applyConsent(
   const message = await lockReportedMessage(db, scope, provider, report)
   const place = { channel, provider, id: message?.id ?? null }
   if (report.consent === 'out') {
-    await recordOptOut(context, db, scope, place, { address: report.recipient, reason: report.reason, at: report.at })
-  } else await recordOptIn(context, db, scope, place, { address: report.recipient, reason: report.reason, at: report.at })
+    await recordOptOut(context, db, scope, place, {
+      address: report.recipient,
+      reason: report.reason,
+      at: report.at,
+    })
+  } else
+    await recordOptIn(context, db, scope, place, {
+      address: report.recipient,
+      reason: report.reason,
+      at: report.at,
+    })
 }
 
 interface Place {
@@ -138,18 +176,46 @@ interface Choice {
   at: Date
 }
 
-function optOut(context: Context, db: Kysely<Tables>, scope: TenantScope, message: MessageRow, choice: Choice): Promise<void> {
+function optOut(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  choice: Choice,
+): Promise<void> {
   const place = { channel: message.channel as Channel, provider: message.provider, id: message.id }
   return recordOptOut(context, db, traceOf(scope, message), place, choice)
 }
 
-export async function recordOptOut(context: Context, db: Kysely<Tables>, scope: TenantScope, place: Place, choice: Choice): Promise<void> {
-  const entry = { channel: place.channel, address: choice.address, reason: choice.reason, provider: place.provider }
-  const isNew = await suppress(db, scope, { ...entry, ...(place.id !== null && { messageId: place.id }) }, context.now())
+export async function recordOptOut(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  place: Place,
+  choice: Choice,
+): Promise<void> {
+  const entry = {
+    channel: place.channel,
+    address: choice.address,
+    reason: choice.reason,
+    provider: place.provider,
+  }
+  const isNew = await suppress(
+    db,
+    scope,
+    { ...entry, ...(place.id !== null && { messageId: place.id }) },
+    context.now(),
+  )
   if (isNew) await recordEvents(db, scope, [consentEvent('opted_out', place, choice)], context.now())
 }
 
-export async function recordOptIn(context: Context, db: Kysely<Tables>, scope: TenantScope, place: Place, choice: Choice): Promise<void> {
+export async function recordOptIn(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  place: Place,
+  choice: Choice,
+): Promise<void> {
   const wasOut = await lift(db, scope, place.channel, choice.address)
   if (wasOut) await recordEvents(db, scope, [consentEvent('opted_in', place, choice)], context.now())
 }

@@ -4,7 +4,12 @@ import type { MessagingTables } from './tables.ts'
 type Db = Kysely<MessagingTables>
 export type SuppressionRow = Selectable<MessagingTables['suppressions']>
 
-export function findSuppression(db: Db, tenantId: string, channel: string, address: string): Promise<SuppressionRow | undefined> {
+export function findSuppression(
+  db: Db,
+  tenantId: string,
+  channel: string,
+  address: string,
+): Promise<SuppressionRow | undefined> {
   return db
     .selectFrom('suppressions')
     .selectAll()
@@ -24,7 +29,12 @@ export function insertSuppression(db: Db, row: SuppressionRow): Promise<Suppress
     .executeTakeFirst()
 }
 
-export async function deleteSuppression(db: Db, tenantId: string, channel: string, address: string): Promise<boolean> {
+export async function deleteSuppression(
+  db: Db,
+  tenantId: string,
+  channel: string,
+  address: string,
+): Promise<boolean> {
   const row = await db
     .deleteFrom('suppressions')
     .where('tenant_id', '=', tenantId)

@@ -41,7 +41,9 @@ export async function findSuppressionReason(
   address: string,
 ): Promise<string | undefined> {
   const row = await findSuppression(db, scope.tenantId, channel, addressKey(channel, address))
-  return row === undefined ? undefined : `${address} ${reasonWords[row.reason] ?? row.reason} on ${row.created_at.toISOString()}.`
+  return row === undefined
+    ? undefined
+    : `${address} ${reasonWords[row.reason] ?? row.reason} on ${row.created_at.toISOString()}.`
 }
 
 /** @throws PipeError `recipient_suppressed` (422) */
@@ -90,7 +92,12 @@ export async function suppress(
 }
 
 /** True when the address was on the list. */
-export function lift(db: Kysely<Tables>, scope: TenantScope, channel: Channel, address: string): Promise<boolean> {
+export function lift(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  channel: Channel,
+  address: string,
+): Promise<boolean> {
   return deleteSuppression(db, scope.tenantId, channel, addressKey(channel, address))
 }
 
@@ -100,10 +107,21 @@ export async function addSuppression(
   input: { channel: Channel; address: string },
 ): Promise<Suppression> {
   const normal = normalizeAddress(input.channel, input.address)
-  if ('problem' in normal) throw invalidRequest('The address is not valid.', [{ field: 'address', message: normal.problem }])
+  if ('problem' in normal)
+    throw invalidRequest('The address is not valid.', [{ field: 'address', message: normal.problem }])
   return context.database.asTenant(scope, async (db) => {
-    await suppress(db, scope, { channel: input.channel, address: normal.address, reason: 'manual' }, context.now())
-    const row = await findSuppression(db, scope.tenantId, input.channel, addressKey(input.channel, normal.address))
+    await suppress(
+      db,
+      scope,
+      { channel: input.channel, address: normal.address, reason: 'manual' },
+      context.now(),
+    )
+    const row = await findSuppression(
+      db,
+      scope.tenantId,
+      input.channel,
+      addressKey(input.channel, normal.address),
+    )
     if (row === undefined) throw notFound('suppression', normal.address)
     return present(row)
   })
@@ -122,7 +140,9 @@ export async function getSuppressions(
 }
 
 export async function removeSuppression(context: Context, scope: TenantScope, id: string): Promise<void> {
-  const removed = await context.database.asTenant(scope, (db) => deleteSuppressionById(db, scope.tenantId, id))
+  const removed = await context.database.asTenant(scope, (db) =>
+    deleteSuppressionById(db, scope.tenantId, id),
+  )
   if (!removed) throw notFound('suppression', id)
 }
 

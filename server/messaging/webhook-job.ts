@@ -10,7 +10,13 @@ import { recordEvents } from '#webhooks/outbound'
 import { receiveMessage } from './inbound-messages.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
 import type { Channel, InboundMessage, ProviderReport } from './providers/provider.ts'
-import { type Applied, applyConsent, applyEngagement, applyStatus, lockReportedMessage } from './status-reports.ts'
+import {
+  type Applied,
+  applyConsent,
+  applyEngagement,
+  applyStatus,
+  lockReportedMessage,
+} from './status-reports.ts'
 
 const laterMs = [2, 10, 60, 600, 3600].map((seconds) => seconds * 1000)
 
@@ -22,9 +28,16 @@ export const readWebhook: JobDefinition<StoredWebhook> = {
   timeoutSeconds: 60,
   run: async (context, { webhook_id: webhookId }, { scope }) => {
     if (scope === undefined) return
-    const { row, webhook } = await context.database.asTenant(scope, (db) => loadWebhook(context, db, scope, webhookId))
+    const { row, webhook } = await context.database.asTenant(scope, (db) =>
+      loadWebhook(context, db, scope, webhookId),
+    )
     const provider = requireMessagingProvider(row.provider)
-    const origin = { provider: row.provider, channel: row.capability as Channel, connectionId: row.connection_id ?? '', webhookId }
+    const origin = {
+      provider: row.provider,
+      channel: row.capability as Channel,
+      connectionId: row.connection_id ?? '',
+      webhookId,
+    }
     for (const [index, report] of provider.parse(webhook).entries()) {
       await takeReport(context, scope, origin, report, { index, round: 1 })
     }
@@ -41,9 +54,16 @@ export const readReportLater: JobDefinition<z.infer<typeof LaterRef>> = {
   timeoutSeconds: 60,
   run: async (context, { webhook_id: webhookId, index, round }, { scope }) => {
     if (scope === undefined) return
-    const { row, webhook } = await context.database.asTenant(scope, (db) => loadWebhook(context, db, scope, webhookId))
+    const { row, webhook } = await context.database.asTenant(scope, (db) =>
+      loadWebhook(context, db, scope, webhookId),
+    )
     const report = requireMessagingProvider(row.provider).parse(webhook)[index]
-    const origin = { provider: row.provider, channel: row.capability as Channel, connectionId: row.connection_id ?? '', webhookId }
+    const origin = {
+      provider: row.provider,
+      channel: row.capability as Channel,
+      connectionId: row.connection_id ?? '',
+      webhookId,
+    }
     if (report !== undefined) await takeReport(context, scope, origin, report, { index, round })
   },
 }
@@ -68,12 +88,20 @@ async function takeReport(
     if (applied !== 'unmatched') return
     const waitMs = laterMs[place.round - 1]
     if (waitMs === undefined) {
-      context.log.warn({ webhook_id: origin.webhookId, provider: origin.provider, index: place.index }, 'report matches no message')
+      context.log.warn(
+        { webhook_id: origin.webhookId, provider: origin.provider, index: place.index },
+        'report matches no message',
+      )
       return
     }
     const now = context.now()
     const payload = { webhook_id: origin.webhookId, index: place.index, round: place.round + 1 }
-    await enqueueJob(db, readReportLater, payload, { scope, now, runAt: new Date(now.getTime() + waitMs), traceId: scope.traceId })
+    await enqueueJob(db, readReportLater, payload, {
+      scope,
+      now,
+      runAt: new Date(now.getTime() + waitMs),
+      traceId: scope.traceId,
+    })
   })
   wakeWork('delivery')
   wakeWork('job')
@@ -89,12 +117,23 @@ async function applyOnce(
 ): Promise<Applied | 'repeated'> {
   const matched = await isMatched(db, scope, origin, report)
   if (!matched) return 'unmatched'
-  const fact = { tenantId: scope.tenantId, provider: origin.provider, key: report.key, webhookId: origin.webhookId }
+  const fact = {
+    tenantId: scope.tenantId,
+    provider: origin.provider,
+    key: report.key,
+    webhookId: origin.webhookId,
+  }
   if (!(await recordFact(db, fact))) return 'repeated'
   return apply(context, db, scope, origin, report)
 }
 
-async function apply(context: Context, db: Kysely<Tables>, scope: TenantScope, origin: Origin, report: ProviderReport): Promise<Applied> {
+async function apply(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  origin: Origin,
+  report: ProviderReport,
+): Promise<Applied> {
   switch (report.type) {
     case 'status':
       return applyStatus(context, db, scope, origin.provider, report, origin.webhookId)
@@ -107,7 +146,12 @@ async function apply(context: Context, db: Kysely<Tables>, scope: TenantScope, o
       await receiveMessage(context, db, scope, origin, report)
       return 'applied'
     case 'account': {
-      const data = { provider: origin.provider, channel: origin.channel, subject: report.subject, detail: report.detail }
+      const data = {
+        provider: origin.provider,
+        channel: origin.channel,
+        subject: report.subject,
+        detail: report.detail,
+      }
       const event = { type: 'provider.reported', entity: origin.connectionId, occurredAt: report.at, data }
       await recordEvents(db, scope, [event], context.now())
       return 'applied'
@@ -115,17 +159,32 @@ async function apply(context: Context, db: Kysely<Tables>, scope: TenantScope, o
   }
 }
 
-async function isMatched(db: Kysely<Tables>, scope: TenantScope, origin: Origin, report: ProviderReport): Promise<boolean> {
+async function isMatched(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  origin: Origin,
+  report: ProviderReport,
+): Promise<boolean> {
   if (report.type !== 'status' && report.type !== 'engagement') return true
   return (await lockReportedMessage(db, scope, origin.provider, report)) !== undefined
 }
 
-async function fetchContent(context: Context, scope: TenantScope, origin: Origin, message: InboundMessage): Promise<InboundMessage> {
+async function fetchContent(
+  context: Context,
+  scope: TenantScope,
+  origin: Origin,
+  message: InboundMessage,
+): Promise<InboundMessage> {
   const provider = requireMessagingProvider(origin.provider)
   if (message.fetchContent !== true || provider.fetchInbound === undefined) return message
   const connection = await context.database.asTenant(scope, (db) =>
     openConnection(context, db, scope, origin.connectionId, requireMessagingProvider),
   )
-  const webhookUrl = messagingWebhookUrl(context.config.publicUrl, scope.tenantId, origin.channel, origin.provider)
+  const webhookUrl = messagingWebhookUrl(
+    context.config.publicUrl,
+    scope.tenantId,
+    origin.channel,
+    origin.provider,
+  )
   return provider.fetchInbound(message, providerContext(context, connection, webhookUrl))
 }

@@ -89,7 +89,11 @@ export async function scopeFor(
 }
 
 /** The scope of a tenant named by a request that proves itself otherwise, such as a provider's webhook. */
-export async function findTenantScope(context: Context, tenantId: string, traceId: string): Promise<TenantScope | undefined> {
+export async function findTenantScope(
+  context: Context,
+  tenantId: string,
+  traceId: string,
+): Promise<TenantScope | undefined> {
   const tenant = await findTenant(context.database.system, tenantId)
   return tenant === undefined ? undefined : { tenantId: tenant.id, productId: tenant.product_id, traceId }
 }

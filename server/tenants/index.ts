@@ -1,7 +1,15 @@
 import type { Module } from '#core/module.ts'
 import { routes } from './routes.ts'
 
-export { authenticate, type Caller, findTenantScope, requireAdmin, requireProduct, requireScope, scopeFor } from './caller.ts'
+export {
+  authenticate,
+  type Caller,
+  findTenantScope,
+  requireAdmin,
+  requireProduct,
+  requireScope,
+  scopeFor,
+} from './caller.ts'
 export { issueFirstAdminKey, issueKey } from './keys.ts'
 export { type Scope, slug } from './schema.ts'
 export { openSecret, rotateDataKeys, type SecretCell, type SecretOwner, sealSecret } from './secrets.ts'

@@ -19,7 +19,12 @@ export interface TestApi {
 export function createTestApi(url: string, key: string): TestApi {
   return {
     as: (other) => createTestApi(url, other),
-    call: async <Body>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
+    call: async <Body>(
+      method: string,
+      path: string,
+      body?: unknown,
+      headers: Record<string, string> = {},
+    ) => {
       const response = await fetch(url + path, {
         method,
         headers: {

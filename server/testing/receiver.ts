@@ -52,7 +52,9 @@ export async function startReceiver(test: Test): Promise<Receiver> {
         const found = events.find(fits)
         if (found !== undefined) return found
         if (performance.now() > deadline) {
-          throw new Error(`No such event. Received: ${events.map((event) => event.body.event).join(', ') || 'none'}`)
+          throw new Error(
+            `No such event. Received: ${events.map((event) => event.body.event).join(', ') || 'none'}`,
+          )
         }
         await sleep(10)
       }

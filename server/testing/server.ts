@@ -32,7 +32,10 @@ export async function startTestServer(test: Test, options: TestServerOptions = {
   const { ownerUrl } = await createTestDatabase(test)
   const sandbox = await startSandbox({ port: 0, callbackDelayMs: 5 })
   const adminKey = `admin_${randomBytes(16).toString('hex')}`
-  const urls = Object.entries(sandbox.providerUrls).map(([id, url]) => [`PROVIDER_URL_${id.toUpperCase()}`, url])
+  const urls = Object.entries(sandbox.providerUrls).map(([id, url]) => [
+    `PROVIDER_URL_${id.toUpperCase()}`,
+    url,
+  ])
   const port = await freePort()
   const config = loadConfig(
     {

@@ -24,7 +24,9 @@ interface Test {
 export async function createTestDatabase(test: Test): Promise<TestDatabase> {
   const clusterUrl = process.env.PIPECORE_TEST_DATABASE_URL
   if (clusterUrl === undefined) {
-    throw new Error('PIPECORE_TEST_DATABASE_URL is not set: use npm test, or name a PostgreSQL you may make databases in.')
+    throw new Error(
+      'PIPECORE_TEST_DATABASE_URL is not set: use npm test, or name a PostgreSQL you may make databases in.',
+    )
   }
   const name = `test_${randomBytes(6).toString('hex')}`
   const template = process.env.PIPECORE_TEST_TEMPLATE
@@ -32,7 +34,8 @@ export async function createTestDatabase(test: Test): Promise<TestDatabase> {
     await owner.query(`create database ${name} template ${pg.escapeIdentifier(template ?? 'template0')}`)
   })
   const ownerUrl = withDatabase(clusterUrl, name)
-  const urls = template === undefined ? await migrateDatabase(ownerUrl, await findMigrations()) : await prepare(ownerUrl)
+  const urls =
+    template === undefined ? await migrateDatabase(ownerUrl, await findMigrations()) : await prepare(ownerUrl)
   const database = openDatabase({ urls, onError: () => {} })
   test.after(async () => {
     await database.close()
@@ -49,7 +52,9 @@ async function dropDatabase(clusterUrl: string, name: string, urls: DatabaseUrls
   await onCluster(clusterUrl, async (owner) => {
     await owner.query(`drop database ${name} with (force)`)
     for (const url of Object.values<string>({ ...urls })) {
-      await owner.query(`drop role ${pg.escapeIdentifier(decodeURIComponent(new URL(url).username).split('.')[0] ?? '')}`)
+      await owner.query(
+        `drop role ${pg.escapeIdentifier(decodeURIComponent(new URL(url).username).split('.')[0] ?? '')}`,
+      )
     }
   })
 }
@@ -76,7 +81,12 @@ const firstModules = ['core', 'tenants', 'jobs']
 
 async function findMigrations(): Promise<MigrationSource[]> {
   const folders = await readdir(server, { recursive: true })
-  const modules = folders.filter((path) => /^(webhooks\/)?\w+\/migrations$/.test(path)).map((path) => path.slice(0, -'/migrations'.length))
+  const modules = folders
+    .filter((path) => /^(webhooks\/)?\w+\/migrations$/.test(path))
+    .map((path) => path.slice(0, -'/migrations'.length))
   const rest = modules.filter((module) => !firstModules.includes(module)).toSorted()
-  return [...firstModules, ...rest].map((module) => ({ module, folder: new URL(`${module}/migrations/`, server) }))
+  return [...firstModules, ...rest].map((module) => ({
+    module,
+    folder: new URL(`${module}/migrations/`, server),
+  }))
 }

@@ -46,13 +46,19 @@ export async function insertWork(database: Database, items: readonly NewWork[]):
     token: null,
   }))
   for (let start = 0; start < rows.length; start += 1000) {
-    await database.system.insertInto('work').values(rows.slice(start, start + 1000)).execute()
+    await database.system
+      .insertInto('work')
+      .values(rows.slice(start, start + 1000))
+      .execute()
   }
 }
 
 /** `count` items of one lane, their ids in the lane's order. */
 export function itemsOf(lane: string, count: number): NewWork[] {
-  return Array.from({ length: count }, (_, index) => ({ id: `${lane}-${String(index).padStart(5, '0')}`, lane }))
+  return Array.from({ length: count }, (_, index) => ({
+    id: `${lane}-${String(index).padStart(5, '0')}`,
+    lane,
+  }))
 }
 
 export async function countWork(database: Database): Promise<number> {

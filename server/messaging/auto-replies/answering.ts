@@ -23,12 +23,23 @@ export async function answerAutomatically(
   const rule = rules.find((one) => matches(one, text ?? '') && isOpen(one, now))
   if (rule === undefined || received.from_address === received.to_address) return
   await lockContact(db, scope.tenantId, received.from_address)
-  const answered = await countAutoReplies(db, scope.tenantId, received.from_address, new Date(now.getTime() - hourMs))
+  const answered = await countAutoReplies(
+    db,
+    scope.tenantId,
+    received.from_address,
+    new Date(now.getTime() - hourMs),
+  )
   if (answered >= rule.max_per_hour) return
   await sendAnswer(context, db, scope, received, rule)
 }
 
-async function sendAnswer(context: Context, db: Kysely<Tables>, scope: TenantScope, received: MessageRow, rule: AutoReplyRow): Promise<void> {
+async function sendAnswer(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  received: MessageRow,
+  rule: AutoReplyRow,
+): Promise<void> {
   const { profileName } = JSON.parse(received.content) as { profileName?: string }
   const request = {
     tenant_id: scope.tenantId,
@@ -39,16 +50,27 @@ async function sendAnswer(context: Context, db: Kysely<Tables>, scope: TenantSco
     reference: received.id,
     ...(rule.body !== null && { body: rule.body }),
     ...(rule.template !== null && {
-      template: { name: rule.template, variables: { name: profileName ?? '', contact: received.from_address } },
+      template: {
+        name: rule.template,
+        variables: { name: profileName ?? '', contact: received.from_address },
+      },
     }),
     ...(received.channel === 'email' && rule.template === null && { subject: 'Re:' }),
   }
   try {
     const channel = received.channel as Channel
-    await storeMessage(context, db, scope, { channel, to: received.from_address, request, options: { autoReply: rule.name } })
+    await storeMessage(context, db, scope, {
+      channel,
+      to: received.from_address,
+      request,
+      options: { autoReply: rule.name },
+    })
   } catch (error) {
     if (!(error instanceof PipeError)) throw error
-    context.log.warn({ tenant_id: scope.tenantId, auto_reply: rule.name, code: error.code }, 'automatic reply not sent')
+    context.log.warn(
+      { tenant_id: scope.tenantId, auto_reply: rule.name, code: error.code },
+      'automatic reply not sent',
+    )
   }
 }
 

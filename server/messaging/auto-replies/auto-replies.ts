@@ -9,12 +9,33 @@ import { type AutoReplyRow, deleteReply, listReplies, upsertReply } from './quer
 export const AutoReplyInput = z
   .strictObject({
     channel: Channel,
-    keywords: z.array(z.string().min(1).max(100)).max(50).default([]).meta({ description: 'Whole words or phrases, accents and case aside. None: every message.' }),
+    keywords: z
+      .array(z.string().min(1).max(100))
+      .max(50)
+      .default([])
+      .meta({ description: 'Whole words or phrases, accents and case aside. None: every message.' }),
     body: z.string().min(1).max(4096).optional(),
-    template: z.string().min(1).max(100).optional().meta({ description: 'Gets the variables name and contact.' }),
+    template: z
+      .string()
+      .min(1)
+      .max(100)
+      .optional()
+      .meta({ description: 'Gets the variables name and contact.' }),
     hours: OpeningHours.optional().meta({ description: 'Answers only then. None: always.' }),
-    max_per_hour: z.number().int().min(1).max(60).default(3).meta({ description: 'Automatic replies of any rule to one contact.' }),
-    priority: z.number().int().min(0).max(1000).default(100).meta({ description: 'Lowest first; one rule answers.' }),
+    max_per_hour: z
+      .number()
+      .int()
+      .min(1)
+      .max(60)
+      .default(3)
+      .meta({ description: 'Automatic replies of any rule to one contact.' }),
+    priority: z
+      .number()
+      .int()
+      .min(0)
+      .max(1000)
+      .default(100)
+      .meta({ description: 'Lowest first; one rule answers.' }),
     active: z.boolean().default(true),
   })
   .refine((input) => (input.body === undefined) !== (input.template === undefined), {

@@ -48,7 +48,7 @@ export function isAutomatedMail(headers: Record<string, string>, from: string, r
   if (!submitted.startsWith('no')) return true
   if (/\b(bulk|list|junk|auto_reply)\b/i.test(headers.precedence ?? '')) return true
   if (machineHeaders.some((name) => headers[name] !== undefined)) return true
-  if (returnPath?.trim() === '' || headers['return-path'] === '<>') return true
+  if ([returnPath, headers['return-path']].some((path) => path?.replaceAll(/[<>\s]/g, '') === '')) return true
   return /^(mailer-daemon|postmaster|no-?reply|do-?not-?reply)@/i.test(from)
 }
 

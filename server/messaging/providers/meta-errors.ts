@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { createErrorTable, isUncertain, optional, optionalNumber, optionalText } from '#connections'
+import {
+  createErrorTable,
+  isUncertain,
+  optional,
+  optionalNumber,
+  optionalObject,
+  optionalText,
+} from '#connections'
 import { parseJson, readJson, refusedOutcome, unknownOutcome } from '#connections'
 import type { ErrorRule, NotDone, ProviderAnswer, Told } from '#connections'
 
@@ -9,7 +16,7 @@ export const errorDetail = z.looseObject({
   title: optionalText,
   message: optionalText,
   is_transient: optional(z.boolean()),
-  error_data: optional(z.looseObject({ details: optionalText })),
+  error_data: optionalObject({ details: optionalText }),
 })
 export type ErrorDetail = z.output<typeof errorDetail>
 

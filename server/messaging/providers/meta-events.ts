@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { describeError, optional, optionalNumber, optionalText } from '#connections'
+import { describeError, optional, optionalNumber, optionalObject, optionalText } from '#connections'
 import { readEach, readWebhookJson } from '#connections'
 import type { RawWebhook } from '#connections'
 import { describeLocation } from './inbound-content.ts'
@@ -23,7 +23,7 @@ type Entry = z.output<typeof entry>
 const change = z.looseObject({
   field: optionalText,
   value: z.looseObject({
-    metadata: z.looseObject({ phone_number_id: optionalText, display_phone_number: optionalText }).nullish(),
+    metadata: optionalObject({ phone_number_id: optionalText, display_phone_number: optionalText }),
     contacts: z.unknown(),
     messages: z.unknown(),
     statuses: z.unknown(),
@@ -36,7 +36,7 @@ type Value = z.output<typeof change>['value']
 const contact = z.looseObject({
   wa_id: optionalText,
   user_id: optionalText,
-  profile: z.looseObject({ name: optionalText }).nullish(),
+  profile: optionalObject({ name: optionalText }),
 })
 
 const statusEvent = z.looseObject({
@@ -56,10 +56,14 @@ const preference = z.looseObject({
   timestamp: seconds,
 })
 
-const mediaContent = z
-  .looseObject({ id: optionalText, mime_type: optionalText, caption: optionalText, filename: optionalText })
-  .nullish()
-const reply = z.looseObject({ id: optionalText, title: optionalText }).nullish()
+const mediaContent = optionalObject({
+  id: optionalText,
+  mime_type: optionalText,
+  caption: optionalText,
+  filename: optionalText,
+})
+
+const choice = optionalObject({ id: optionalText, title: optionalText })
 
 const messageEvent = z.looseObject({
   id: z.string(),
@@ -67,31 +71,27 @@ const messageEvent = z.looseObject({
   timestamp: seconds,
   from: optionalText,
   from_user_id: optionalText,
-  context: z.looseObject({ id: optionalText }).nullish(),
-  text: z.looseObject({ body: optionalText }).nullish(),
+  context: optionalObject({ id: optionalText }),
+  text: optionalObject({ body: optionalText }),
   image: mediaContent,
   video: mediaContent,
   audio: mediaContent,
   document: mediaContent,
   sticker: mediaContent,
-  location: z
-    .looseObject({
-      latitude: optionalNumber,
-      longitude: optionalNumber,
-      name: optionalText,
-      address: optionalText,
-    })
-    .nullish(),
-  reaction: z.looseObject({ message_id: optionalText, emoji: optionalText }).nullish(),
-  button: z.looseObject({ payload: optionalText, text: optionalText }).nullish(),
-  interactive: z
-    .looseObject({
-      button_reply: reply,
-      list_reply: reply,
-      nfm_reply: z.looseObject({ body: optionalText, response_json: optionalText }).nullish(),
-    })
-    .nullish(),
-  order: z.looseObject({ text: optionalText }).nullish(),
+  location: optionalObject({
+    latitude: optionalNumber,
+    longitude: optionalNumber,
+    name: optionalText,
+    address: optionalText,
+  }),
+  reaction: optionalObject({ message_id: optionalText, emoji: optionalText }),
+  button: optionalObject({ payload: optionalText, text: optionalText }),
+  interactive: optionalObject({
+    button_reply: choice,
+    list_reply: choice,
+    nfm_reply: optionalObject({ body: optionalText, response_json: optionalText }),
+  }),
+  order: optionalObject({ text: optionalText }),
 })
 type MessageEvent = z.output<typeof messageEvent>
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { describeError, optional, optionalText, readWebhookJson } from '#connections'
+import { describeError, optional, optionalObject, optionalText, readWebhookJson } from '#connections'
 import type { RawWebhook } from '#connections'
 import { readMediaKind } from './inbound-content.ts'
 import { isAutomatedMail, readMailbox } from './mailbox.ts'
@@ -16,11 +16,11 @@ const event = z.looseObject({
     to: optional(z.array(z.string())),
     received_for: optional(z.array(z.string())),
     subject: optionalText,
-    tags: optional(z.looseObject({ tenant_id: z.unknown(), message_id: optionalText })),
-    bounce: optional(z.looseObject({ type: optionalText, message: optionalText })),
-    failed: optional(z.looseObject({ reason: optionalText })),
-    suppressed: optional(z.looseObject({ type: optionalText, reason: optionalText, message: optionalText })),
-    click: optional(z.looseObject({ link: optionalText })),
+    tags: optionalObject({ tenant_id: z.unknown(), message_id: optionalText }),
+    bounce: optionalObject({ type: optionalText, message: optionalText }),
+    failed: optionalObject({ reason: optionalText }),
+    suppressed: optionalObject({ type: optionalText, reason: optionalText, message: optionalText }),
+    click: optionalObject({ link: optionalText }),
     origin: optionalText,
     unsubscribed: optional(z.boolean()),
     topics: optional(z.array(z.looseObject({ subscription: optionalText }))),

@@ -233,7 +233,8 @@ function classify(answer: ProviderAnswer): NotDone {
       return refusedOutcome(answer, ['recipient', 'never', false], told)
     }
   }
-  return refusedOutcome(answer, undefined, told)
+  const isSpent = /maximum credits exceeded/i.test(told.message ?? '')
+  return refusedOutcome(answer, isSpent ? ['account', 'never', true] : undefined, told)
 }
 
 /** `X-RateLimit-Reset` is a unix time in seconds. */

@@ -332,12 +332,12 @@ function describeFailure(message: Pick<MessageAnswer, 'error_code' | 'error_mess
 
 const errors = createErrorTable([
   ['auth', 'never', false, [20003]],
-  ['config', 'never', false, [20404]],
+  ['config', 'never', false, [20404, 21212]],
   ['rate_limited', 'backoff', true, [20429, 63017, 63018]],
   ['transient', 'backoff', true, [30001, 63012]],
-  ['account', 'never', true, [21408, 21606, 21608, 21612, 30002, 30032, 30034, 63020]],
+  ['account', 'never', true, [21408, 21606, 21608, 21612, 30002, 30032, 30034, 63020, 63038]],
   ['account', 'never', false, [30450]],
-  ['recipient', 'never', false, [21211, 21212, 21614, 21635, 30004, 30005, 30006, 63003, 63024, 63032]],
+  ['recipient', 'never', false, [21211, 21614, 21635, 30004, 30005, 30006, 63003, 63024, 63032]],
   ['recipient', 'backoff', false, [30003]],
   ['opted_out', 'never', false, [21610]],
   ['window_closed', 'never', false, [63016]],

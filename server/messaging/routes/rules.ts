@@ -3,12 +3,20 @@ import type { Context } from '#core/context.ts'
 import type { App } from '#core/module.ts'
 import { pageOf, pageQuery } from '#core/pagination.ts'
 import { scopeFor } from '#tenants'
-import { AutoReply, AutoReplyInput, getAutoReplies, removeAutoReply, saveAutoReply } from '../auto-replies/auto-replies.ts'
+import {
+  AutoReply,
+  AutoReplyInput,
+  getAutoReplies,
+  removeAutoReply,
+  saveAutoReply,
+} from '../auto-replies/auto-replies.ts'
 import { Channel } from '../schema.ts'
 import { addSuppression, getSuppressions, removeSuppression } from '../suppressions.ts'
 
 const params = z.object({ tenantId: z.string() })
-const replyParams = params.extend({ name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'must be lower-case letters, digits, _ or -') })
+const replyParams = params.extend({
+  name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'must be lower-case letters, digits, _ or -'),
+})
 
 const Suppression = z.object({
   id: z.string(),
@@ -61,7 +69,13 @@ export function autoReplyRoutes(app: App, context: Context): void {
     '/messaging/auto-replies/:tenantId/:name',
     {
       config: { scope: 'messaging:config' },
-      schema: { operationId: 'deleteAutoReply', tags, summary: 'Delete an automatic reply', params: replyParams, response: { 204: z.null() } },
+      schema: {
+        operationId: 'deleteAutoReply',
+        tags,
+        summary: 'Delete an automatic reply',
+        params: replyParams,
+        response: { 204: z.null() },
+      },
     },
     async (request, reply) => {
       const scope = await scopeFor(context, request.caller, request.params.tenantId, request.traceId)

@@ -13,7 +13,12 @@ const attachmentsLimitBytes = 40 * 1024 * 1024
 const pollMs = 40
 
 const headers = z.looseObject({
-  'idempotency-key': z.string().min(1).max(255).optional().meta({ description: 'The same key and body send once, however often they come.' }),
+  'idempotency-key': z
+    .string()
+    .min(1)
+    .max(255)
+    .optional()
+    .meta({ description: 'The same key and body send once, however often they come.' }),
 })
 
 export function sendRoutes(app: App, context: Context): void {
@@ -67,13 +72,21 @@ export function sendRoutes(app: App, context: Context): void {
 }
 
 /** Waits until the provider has answered or the time is up. Other processes send too, so it asks the database. */
-async function settle(context: Context, scope: TenantScope, message: Message, waitSeconds: number): Promise<Message> {
+async function settle(
+  context: Context,
+  scope: TenantScope,
+  message: Message,
+  waitSeconds: number,
+): Promise<Message> {
   const deadline = performance.now() + waitSeconds * 1000
   let current = message
-  while (current.status === 'queued' && current.provider_message_id === null && performance.now() < deadline) {
+  while (
+    current.status === 'queued' &&
+    current.provider_message_id === null &&
+    performance.now() < deadline
+  ) {
     await sleep(pollMs)
     current = await getMessage(context, scope, message.id)
   }
   return current
 }
-

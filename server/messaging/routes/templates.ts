@@ -16,7 +16,9 @@ import {
 
 const tags = ['Templates']
 const tenantParams = z.object({ tenantId: z.string() })
-const nameParams = tenantParams.extend({ name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'must be lower-case letters, digits, _ or -') })
+const nameParams = tenantParams.extend({
+  name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'must be lower-case letters, digits, _ or -'),
+})
 const localeParams = nameParams.extend({
   locale: z.string().regex(/^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$/, 'must be a locale such as es or es-CL'),
 })
@@ -79,7 +81,13 @@ export function templateRoutes(app: App, context: Context): void {
     '/messaging/templates/:tenantId/:name/:locale',
     {
       config: { scope: 'messaging:config' },
-      schema: { operationId: 'deleteTemplate', tags, summary: 'Delete one locale', params: localeParams, response: { 204: z.null() } },
+      schema: {
+        operationId: 'deleteTemplate',
+        tags,
+        summary: 'Delete one locale',
+        params: localeParams,
+        response: { 204: z.null() },
+      },
     },
     async (request, reply) => {
       const { tenantId, name, locale } = request.params

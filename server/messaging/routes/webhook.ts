@@ -26,12 +26,18 @@ export function webhookRoutes(app: App, context: Context): void {
         summary: `Providers of ${channel} report here: ?tenant_id=…&provider=…`,
         security: [],
       },
-      handler: (request, reply) => receive(context, channel, request as unknown as FastifyRequest, reply as unknown as FastifyReply),
+      handler: (request, reply) =>
+        receive(context, channel, request as unknown as FastifyRequest, reply as unknown as FastifyReply),
     })
   }
 }
 
-async function receive(context: Context, channel: Channel, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function receive(
+  context: Context,
+  channel: Channel,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const webhook = toRawWebhook(context, request)
   const tenantId = webhook.query.get('tenant_id') ?? ''
   const provider = requireMessagingProvider(webhook.query.get('provider') ?? '', channel)
@@ -40,14 +46,23 @@ async function receive(context: Context, channel: Channel, request: FastifyReque
   const connection = await context.database.asTenant(scope, (db) =>
     openConnectionOfProvider(context, db, scope, channel, provider),
   )
-  const answer = await receiveWebhook(context, webhook, { scope, capability: channel, provider, connection, job: readWebhook })
+  const answer = await receiveWebhook(context, webhook, {
+    scope,
+    capability: channel,
+    provider,
+    connection,
+    job: readWebhook,
+  })
   if (answer.contentType !== undefined) reply.type(answer.contentType)
   return reply.code(answer.status).send(answer.body ?? '')
 }
 
 function toRawWebhook(context: Context, request: FastifyRequest): RawWebhook {
   const publicUrl = context.config.publicUrl + request.raw.url
-  const headers = Object.entries(request.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : (value ?? '')])
+  const headers = Object.entries(request.headers).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.join(', ') : (value ?? ''),
+  ])
   return {
     method: request.method,
     publicUrl,

@@ -36,7 +36,12 @@ export function upsertTemplate(db: Db, row: Omit<TemplateRow, 'created_at'>): Pr
     .executeTakeFirstOrThrow()
 }
 
-export async function clearDefault(db: Db, tenantId: string, name: string, keptLocale: string): Promise<void> {
+export async function clearDefault(
+  db: Db,
+  tenantId: string,
+  name: string,
+  keptLocale: string,
+): Promise<void> {
   await db
     .updateTable('message_templates')
     .set({ is_default: false })
@@ -46,7 +51,12 @@ export async function clearDefault(db: Db, tenantId: string, name: string, keptL
     .execute()
 }
 
-export async function deleteTemplate(db: Db, tenantId: string, name: string, locale: string): Promise<boolean> {
+export async function deleteTemplate(
+  db: Db,
+  tenantId: string,
+  name: string,
+  locale: string,
+): Promise<boolean> {
   const row = await db
     .deleteFrom('message_templates')
     .where('tenant_id', '=', tenantId)

@@ -9,12 +9,17 @@ const placeholder = /\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}/g
 /** Variables in the order they first stand in subject, text and html. */
 export function listPlaceholders(bodies: TemplateBodies): string[] {
   const texts = [bodies.subject, bodies.text, bodies.html]
-  const names = texts.flatMap((text) => [...(text ?? '').matchAll(placeholder)].map((match) => match[1] ?? ''))
+  const names = texts.flatMap((text) =>
+    [...(text ?? '').matchAll(placeholder)].map((match) => match[1] ?? ''),
+  )
   return [...new Set(names)]
 }
 
 /** Fills `{{name}}` placeholders; values are escaped in html. Every placeholder must have a value. */
-export function renderBodies(bodies: TemplateBodies, variables: Readonly<Record<string, string>>): TemplateBodies {
+export function renderBodies(
+  bodies: TemplateBodies,
+  variables: Readonly<Record<string, string>>,
+): TemplateBodies {
   const fill = (text: string, show: (value: string) => string) =>
     text.replaceAll(placeholder, (_whole, name: string) => show(variables[name] ?? ''))
   return {
@@ -28,7 +33,13 @@ function toOneLine(value: string): string {
   return value.replaceAll(/[\r\n]+/g, ' ')
 }
 
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
 
 function escapeHtml(value: string): string {
   return value.replaceAll(/[&<>"']/g, (letter) => entities[letter] ?? letter)

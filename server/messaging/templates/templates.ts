@@ -5,11 +5,22 @@ import type { Tables, TenantScope } from '#core/database.ts'
 import { invalidRequest, notFound } from '#core/errors.ts'
 import type { ChosenTemplate } from '../content.ts'
 import type { TemplateChoice } from '../schema.ts'
-import { clearDefault, deleteTemplate, listLocales, listTemplates, type TemplateRow, upsertTemplate } from './queries.ts'
+import {
+  clearDefault,
+  deleteTemplate,
+  listLocales,
+  listTemplates,
+  type TemplateRow,
+  upsertTemplate,
+} from './queries.ts'
 import { listPlaceholders, renderBodies } from './rendering.ts'
 
 export const ProviderReference = z.strictObject({
-  name: z.string().min(1).max(512).meta({ description: "Meta's template name, Twilio's HX…, SendGrid's d-…, Resend's id." }),
+  name: z
+    .string()
+    .min(1)
+    .max(512)
+    .meta({ description: "Meta's template name, Twilio's HX…, SendGrid's d-…, Resend's id." }),
   language: z.string().max(20).optional().meta({ description: "Meta's language code, such as es_CL." }),
 })
 
@@ -22,7 +33,10 @@ export const TemplateInput = z
       .array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a plain name'))
       .max(100)
       .optional()
-      .meta({ description: 'In the order the providers count them. Default: as they first stand in subject, text, html.' }),
+      .meta({
+        description:
+          'In the order the providers count them. Default: as they first stand in subject, text, html.',
+      }),
     references: z.record(z.string(), ProviderReference).default({}),
     default: z.boolean().default(false).meta({ description: 'Used when no locale fits.' }),
   })
@@ -87,22 +101,43 @@ export async function saveTemplate(
 
 export async function getTemplates(context: Context, scope: TenantScope): Promise<Template[]> {
   const rows = await context.database.asTenant(scope, (db) => listTemplates(db, scope.tenantId))
-  return rows.map((row) => present(row, rows.filter((other) => other.name === row.name && other !== row)))
+  return rows.map((row) =>
+    present(
+      row,
+      rows.filter((other) => other.name === row.name && other !== row),
+    ),
+  )
 }
 
 /** @throws PipeError 404 */
 export async function getTemplate(context: Context, scope: TenantScope, name: string): Promise<Template[]> {
   const rows = await context.database.asTenant(scope, (db) => listLocales(db, scope.tenantId, name))
   if (rows.length === 0) throw notFound('template', name)
-  return rows.map((row) => present(row, rows.filter((other) => other !== row)))
+  return rows.map((row) =>
+    present(
+      row,
+      rows.filter((other) => other !== row),
+    ),
+  )
 }
 
-export async function removeTemplate(context: Context, scope: TenantScope, name: string, locale: string): Promise<void> {
-  const removed = await context.database.asTenant(scope, (db) => deleteTemplate(db, scope.tenantId, name, locale))
+export async function removeTemplate(
+  context: Context,
+  scope: TenantScope,
+  name: string,
+  locale: string,
+): Promise<void> {
+  const removed = await context.database.asTenant(scope, (db) =>
+    deleteTemplate(db, scope.tenantId, name, locale),
+  )
   if (!removed) throw notFound('template', `${name}/${locale}`)
 }
 
-export async function previewTemplate(context: Context, scope: TenantScope, choice: TemplateChoice): Promise<Preview> {
+export async function previewTemplate(
+  context: Context,
+  scope: TenantScope,
+  choice: TemplateChoice,
+): Promise<Preview> {
   const row = await context.database.asTenant(scope, (db) => pickLocale(db, scope, choice))
   const bodies = renderBodies(bodiesOf(row), choice.variables)
   return {
@@ -119,7 +154,11 @@ export async function previewTemplate(context: Context, scope: TenantScope, choi
  * The template in the nearest locale with its variables filled in.
  * @throws PipeError `request_invalid` for an unknown template or naming every variable without a value
  */
-export async function chooseTemplate(db: Kysely<Tables>, scope: TenantScope, choice: TemplateChoice): Promise<ChosenTemplate> {
+export async function chooseTemplate(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  choice: TemplateChoice,
+): Promise<ChosenTemplate> {
   const row = await pickLocale(db, scope, choice)
   const missing = missingVariables(row, choice.variables)
   if (missing.length > 0) {
@@ -138,7 +177,11 @@ export async function chooseTemplate(db: Kysely<Tables>, scope: TenantScope, cho
 }
 
 /** `es-CL` falls back to `es`, to another Spanish, then to the template's default. */
-async function pickLocale(db: Kysely<Tables>, scope: TenantScope, choice: TemplateChoice): Promise<TemplateRow> {
+async function pickLocale(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  choice: TemplateChoice,
+): Promise<TemplateRow> {
   const rows = await listLocales(db, scope.tenantId, choice.name)
   const wanted = normalizeLocale(choice.locale ?? '')
   const language = wanted.split('-')[0] ?? ''
@@ -149,9 +192,10 @@ async function pickLocale(db: Kysely<Tables>, scope: TenantScope, choice: Templa
     rows.find((row) => language !== '' && locale(row).startsWith(`${language}-`)) ??
     rows[0]
   if (chosen !== undefined) return chosen
-  throw invalidRequest(`There is no template ${choice.name}. Save it with PUT /messaging/templates/${scope.tenantId}/${choice.name}/:locale.`, [
-    { field: 'template.name', message: 'names no template' },
-  ])
+  throw invalidRequest(
+    `There is no template ${choice.name}. Save it with PUT /messaging/templates/${scope.tenantId}/${choice.name}/:locale.`,
+    [{ field: 'template.name', message: 'names no template' }],
+  )
 }
 
 function normalizeLocale(locale: string): string {
@@ -177,14 +221,21 @@ function lint(row: TemplateRow, others: readonly TemplateRow[]): string[] {
       .map((name) => `The locale ${other.locale} uses {{${name}}}, this one does not.`),
   )
   return [
-    ...undeclared.map((name) => `{{${name}}} is used but not among the declared variables: providers' templates will not get it.`),
+    ...undeclared.map(
+      (name) =>
+        `{{${name}}} is used but not among the declared variables: providers' templates will not get it.`,
+    ),
     ...unused.map((name) => `The variable ${name} is declared but never used in the text.`),
     ...elsewhere,
   ]
 }
 
 function bodiesOf(row: TemplateRow) {
-  return { subject: row.subject ?? undefined, text: row.text_body ?? undefined, html: row.html_body ?? undefined }
+  return {
+    subject: row.subject ?? undefined,
+    text: row.text_body ?? undefined,
+    html: row.html_body ?? undefined,
+  }
 }
 
 function referencesOf(row: TemplateRow): Template['references'] {

@@ -98,17 +98,27 @@ export function createDispatcher(context: Context): Worker {
     run: async (item) => {
       const found = await findDelivery(context.database.system, item.ref, item.lane)
       if (found?.endpoint === undefined || !found.endpoint.active) {
-        return { kind: 'dead', error: 'The endpoint was deleted or disabled, or the event is past its retention.' }
+        return {
+          kind: 'dead',
+          error: 'The endpoint was deleted or disabled, or the event is past its retention.',
+        }
       }
       const report = await attemptDelivery(context, await openEndpoint(context, found.endpoint), found.event)
       return { ...resultOf(report, item, context.now()), detail: report }
     },
     record: async (db, finished) => {
-      await insertAttempts(db, finished.flatMap((work) => toAttempt(context, work)))
+      await insertAttempts(
+        db,
+        finished.flatMap((work) => toAttempt(context, work)),
+      )
       for (const { item, result } of finished) {
         if (result.detail?.gone !== true) continue
         const reason = 'The receiver answered 410 Gone.'
-        await updateEndpoint(db, item.lane, { active: false, disabled_reason: reason, updated_at: context.now() })
+        await updateEndpoint(db, item.lane, {
+          active: false,
+          disabled_reason: reason,
+          updated_at: context.now(),
+        })
       }
     },
   })
