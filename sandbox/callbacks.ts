@@ -195,12 +195,13 @@ export function listCallbacksOf(callbacks: Callbacks, messageId: string): Callba
 
 /** Drops everything, also what waits for a retry; calls on the wire end unheard. */
 export function clearCallbacks(callbacks: Callbacks): void {
-  for (const job of callbacks.jobs.values()) for (const wake of job.onAttempt) wake()
+  const jobs = [...callbacks.jobs.values()]
   callbacks.log.clear()
   callbacks.byMessage.clear()
   callbacks.jobs.clear()
   callbacks.ready.length = 0
   callbacks.lanes.clear()
+  for (const job of jobs) for (const wake of job.onAttempt) wake()
 }
 
 function remember(callbacks: Callbacks, callback: Callback): void {

@@ -4,15 +4,20 @@ import type { TestContext } from 'node:test'
 import sendgridClient from '@sendgrid/client'
 import { EventWebhook } from '@sendgrid/eventwebhook'
 import sendgridMail from '@sendgrid/mail'
+import { textOf } from '../http.ts'
 import { startReceiver, startTestSandbox } from '../test-receiver.ts'
 import type { Received, TestSandbox } from '../test-receiver.ts'
 
 const KEY = 'SG.fake_key'
 
+/** Their types hide the classes that their packages export: one client per account, never the shared one. */
+const Client = sendgridClient.constructor as new () => typeof sendgridClient
+const MailService = sendgridMail.constructor as new () => typeof sendgridMail
+
 type Body = Record<string, unknown>
 
 function clientFor(sandbox: TestSandbox, key = KEY) {
-  const client = new sendgridClient.Client()
+  const client = new Client()
   client.setApiKey(key)
   client.setDefaultRequest({
     baseUrl: `${sandbox.providerUrls.sendgrid}/`,
@@ -74,7 +79,7 @@ async function waitForEvents(
 
 test('the SDK sends, and its verifier accepts the signed array of events', async (t) => {
   const { sandbox, receiver, publicKey } = await start(t)
-  const mail = new sendgridMail.MailService()
+  const mail = new MailService()
   mail.setClient(clientFor(sandbox))
   const [answer] = await mail.send({
     to: 'ana@example.com',
@@ -261,11 +266,11 @@ test('inbound mail arrives as signed multipart with headers, envelope and attach
     headers: { 'content-type': webhook!.headers['content-type']! },
   }).formData()
   assert.equal(form.get('text'), 'mi pedido — gracias')
-  assert.deepEqual(JSON.parse(String(form.get('envelope'))), {
+  assert.deepEqual(JSON.parse(textOf(form.get('envelope'))), {
     to: ['pedidos@roe.example'],
     from: 'ana@example.com',
   })
-  assert.match(String(form.get('headers')), /^Auto-Submitted: auto-replied$/m)
+  assert.match(textOf(form.get('headers')), /^Auto-Submitted: auto-replied$/m)
   assert.equal(form.get('attachments'), '1')
   assert.equal(await (form.get('attachment1') as File).text(), 'hello')
 })

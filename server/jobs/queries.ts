@@ -125,7 +125,8 @@ export async function findJobState(db: Db, id: string): Promise<JobState> {
 }
 
 export function listAttempts(db: Db, jobId: string): Promise<AttemptRow[]> {
-  return db.selectFrom('job_attempts').selectAll().where('job_id', '=', jobId).orderBy('id').execute()
+  const attempts = db.selectFrom('job_attempts').selectAll().where('job_id', '=', jobId)
+  return attempts.orderBy('attempt').orderBy('started_at').orderBy('id').execute()
 }
 
 export interface PartitionChange {

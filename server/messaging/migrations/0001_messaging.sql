@@ -28,7 +28,7 @@ create table messages (
   read_at timestamptz,
   failed_at timestamptz
 ) with (fillfactor = 80);
-create index messages_of_tenant on messages (tenant_id, id);
+create unique index messages_of_tenant on messages (tenant_id, id);
 create index messages_by_provider_id on messages (tenant_id, provider, provider_message_id) where provider_message_id is not null;
 create index messages_by_address on messages (tenant_id, to_address, id);
 create index messages_by_reference on messages (tenant_id, reference) where reference is not null;
@@ -38,7 +38,7 @@ select protect_table('messages', 'select, insert, update', 'select');
 create table message_attempts (
   id text primary key collate "C",
   tenant_id text not null collate "C",
-  message_id text not null collate "C" references messages (id),
+  message_id text not null collate "C",
   attempt smallint not null,
   connection_id text not null collate "C",
   provider text not null,
@@ -46,7 +46,8 @@ create table message_attempts (
   error text,
   provider_message_id text,
   started_at timestamptz not null,
-  duration_ms integer
+  duration_ms integer,
+  foreign key (tenant_id, message_id) references messages (tenant_id, id)
 );
 create index message_attempts_of_message on message_attempts (tenant_id, message_id, id);
 select protect_table('message_attempts', 'select, insert, update', 'select');
@@ -55,13 +56,14 @@ select protect_table('message_attempts', 'select, insert, update', 'select');
 create table message_reports (
   id text primary key collate "C",
   tenant_id text not null collate "C",
-  message_id text not null collate "C" references messages (id),
+  message_id text not null collate "C",
   status text not null,
   detail text,
   applied boolean not null,
   webhook_id text collate "C",
   reported_at timestamptz not null,
-  received_at timestamptz not null
+  received_at timestamptz not null,
+  foreign key (tenant_id, message_id) references messages (tenant_id, id)
 );
 create index message_reports_of_message on message_reports (tenant_id, message_id, id);
 select protect_table('message_reports', 'select, insert', 'select');

@@ -286,7 +286,7 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
     assert.equal(listEffects(command).length, 1)
   })
 
-  test('a look-up reports the state under the key the callback has', async () => {
+  test('a look-up reports the state of a message, and nothing about an unknown one', async () => {
     if (!provider.lookup) return
     const command = createCommand()
     const outcome = await send(command)

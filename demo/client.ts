@@ -1,0 +1,32 @@
+import { StepFailed } from './check.ts'
+
+export interface CallOptions {
+  body?: unknown
+  /** The status that holds; any 2xx when left out. */
+  status?: number
+}
+
+export type Client = <Answer>(method: string, path: string, options?: CallOptions) => Promise<Answer>
+
+const patienceMs = 15_000
+
+/** Calls one HTTP API with JSON both ways; an answer of another status fails the step. */
+export function createClient(baseUrl: string, key?: string): Client {
+  const headers = {
+    'content-type': 'application/json',
+    ...(key !== undefined && { authorization: `Bearer ${key}` }),
+  }
+  return async <Answer>(method: string, path: string, { body, status }: CallOptions = {}) => {
+    const answer = await fetch(baseUrl + path, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: AbortSignal.timeout(patienceMs),
+    })
+    const text = await answer.text()
+    const holds = status === undefined ? answer.ok : answer.status === status
+    if (!holds)
+      throw new StepFailed(`${method} ${path}`, `HTTP ${status ?? '2xx'}`, `HTTP ${answer.status} ${text}`)
+    return JSON.parse(text) as Answer
+  }
+}

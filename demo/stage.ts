@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes, randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { StepFailed } from './check.ts'
+
+/** The processes of the demo and the folder they keep things in. */
+export interface Stage {
+  startSandbox(): Promise<string>
+  startPipecore(sandboxUrl: string): Promise<{ url: string; adminKey: string }>
+  /** Lines PipeCore logged as errors, or wrote to standard error. */
+  listErrors(): string[]
+  /** Ends every process and removes the folder. May be called at any time and again. */
+  close(): Promise<void>
+}
+
+interface Actor {
+  process: ChildProcess
+  output: string[]
+  errors: string[]
+  /** The line that says it works; rejects when the process ends before it. */
+  ready: Promise<string>
+}
+
+const root = join(import.meta.dirname, '..')
+const stopPatienceMs = 15_000
+const errorLevel = 50
+
+export function createStage(): Stage {
+  const folder = mkdtempSync(join(tmpdir(), 'pipecore-demo-'))
+  const actors: Actor[] = []
+  let closing: Promise<void> | undefined
+
+  async function start(script: string, settings: Record<string, string>, sign: string): Promise<string> {
+    if (closing !== undefined) throw new StepFailed(`Starting ${script}`, 'a running demo', 'it was stopped')
+    const actor = launch(script, settings, sign)
+    actors.push(actor)
+    return actor.ready
+  }
+
+  return {
+    async startSandbox() {
+      const line = await start('sandbox/main.ts', { SANDBOX_PORT: '0' }, 'Sandbox at ')
+      return line.slice('Sandbox at '.length).trim()
+    },
+    async startPipecore(sandboxUrl) {
+      const port = await findFreePort()
+      const adminKey = `demo_${randomBytes(24).toString('hex')}`
+      const settings = {
+        PORT: String(port),
+        PIPECORE_DATA: folder,
+        PIPECORE_ADMIN_KEY: adminKey,
+        SANDBOX_PORT: new URL(sandboxUrl).port,
+      }
+      await start('server/main.ts', settings, 'PipeCore is running')
+      return { url: `http://127.0.0.1:${port}`, adminKey }
+    },
+    listErrors: () => actors.flatMap(({ output, errors }) => [...output.filter(isError), ...errors]),
+    close: () => (closing ??= closeAll(actors, folder)),
+  }
+}
+
+function launch(script: string, settings: Record<string, string>, sign: string): Actor {
+  const child = spawn(process.execPath, [script], {
+    cwd: root,
+    env: { ...cleanEnvironment(), ...settings },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // Ctrl-C then reaches the demo alone, which stops the others in order.
+    detached: true,
+  })
+  const output: string[] = []
+  const errors: string[] = []
+  const ready = new Promise<string>((resolve, reject) => {
+    readLines(child.stderr, (line) => errors.push(line))
+    readLines(child.stdout, (line) => {
+      output.push(line)
+      if (line.includes(sign)) resolve(line)
+    })
+    child.once('error', reject)
+    child.once('close', (code) => {
+      const last = [...output, ...errors].slice(-5).join('\n')
+      reject(new StepFailed(`Starting ${script}`, sign, `exit ${code ?? 'by a signal'}\n${last}`))
+    })
+  })
+  return { process: child, output, errors, ready }
+}
+
+function readLines(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
+  let rest = ''
+  stream.setEncoding('utf8')
+  stream.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) take(line)
+  })
+}
+
+function isError(line: string): boolean {
+  const level = /^\{"level":(\d+)/.exec(line)?.[1]
+  return Number(level) >= errorLevel
+}
+
+/** A developer's own settings must not decide what the demo shows. */
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const isOurs = (name: string) => /^(PIPECORE_|PROVIDER_URL_|DATABASE_URL$|SANDBOX_PORT$|PORT$)/.test(name)
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !isOurs(name)))
+}
+
+/** Below the ports that systems hand out by themselves, so that it stays free until PipeCore takes it. */
+async function findFreePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(20_000, 30_000)
+    const probe = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      probe.once('error', () => resolve(false))
+      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+    })
+    if (isFree) return port
+  }
+}
+
+async function closeAll(actors: readonly Actor[], folder: string): Promise<void> {
+  for (const actor of actors.toReversed()) await stop(actor)
+  // Where the database's user can't enter the folder, this file says where the database is instead.
+  const elsewhere = join(folder, 'postgres-location')
+  if (existsSync(elsewhere)) await rm((await readFile(elsewhere, 'utf8')).trim(), { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+}
+
+async function stop({ process: child, ready }: Actor): Promise<void> {
+  // Only a server that has started stops its database in order.
+  await ready.catch(() => undefined)
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
+  const ended = once(child, 'exit')
+  child.kill('SIGTERM')
+  const impatience = setTimeout(() => child.kill('SIGKILL'), stopPatienceMs)
+  await ended
+  clearTimeout(impatience)
+}
