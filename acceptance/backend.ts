@@ -23,6 +23,7 @@ export interface Backend {
   events: ReceivedEvent[]
   /** What came with no trusted signature, answered 401. */
   refused: ReceivedEvent[]
+  secrets: readonly string[]
   /** Takes events signed with this secret; give it before the first event can come. */
   trust(secret: string): void
   /** What it answers from now on; default 204. */
@@ -63,6 +64,7 @@ export async function startBackend(test: Test): Promise<Backend> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     events,
     refused,
+    secrets,
     trust: (secret) => void secrets.push(secret),
     answerWith: (status, body = '', headers = {}) => {
       answer = [status, headers, body]

@@ -12,14 +12,13 @@ const patienceMs = 15_000
 
 /** Calls one HTTP API with JSON both ways; an answer of another status fails the step. */
 export function createClient(baseUrl: string, key?: string): Client {
-  const headers = {
-    'content-type': 'application/json',
-    ...(key !== undefined && { authorization: `Bearer ${key}` }),
-  }
   return async <Answer>(method: string, path: string, { body, status }: CallOptions = {}) => {
     const answer = await fetch(baseUrl + path, {
       method,
-      headers,
+      headers: {
+        ...(key !== undefined && { authorization: `Bearer ${key}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
       body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(patienceMs),
     })

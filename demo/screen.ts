@@ -89,7 +89,8 @@ export function createScreen(): Screen {
     table(table) {
       for (const [index, text] of layOut(table).entries()) line(index === 0 ? dim(text) : text)
     },
-    success: (text) => line(`\n${margin}${paint('tick', '✓')} ${bold(text)}  ${dim(clock().trim())}\n`.trimStart()),
+    success: (text) =>
+      line(`\n${margin}${paint('tick', '✓')} ${bold(text)}  ${dim(clock().trim())}\n`.trimStart()),
     failure(text, details) {
       line('')
       line(`${paint('refuse', '✗')} ${bold(text)}`)
@@ -119,16 +120,14 @@ function createPaints(colourful: boolean): { bold: Paint; dim: Paint; paint: Scr
   }
 }
 
-/** Exactly so many characters. */
+/** Exactly so many characters; what the demo writes are characters of one code unit and one column. */
 function fit(text: string, length: number): string {
-  const characters = [...text]
-  if (characters.length <= length) return text + ' '.repeat(length - characters.length)
-  return `${characters.slice(0, length - 1).join('')}…`
+  return text.length <= length ? text.padEnd(length) : `${text.slice(0, length - 1)}…`
 }
 
 function layOut({ head, rows, right }: Table): string[] {
   const lines = [head, ...rows]
-  const widths = head.map((_, column) => Math.max(...lines.map((cells) => [...(cells[column] ?? '')].length)))
+  const widths = head.map((_, column) => Math.max(...lines.map((cells) => (cells[column] ?? '').length)))
   return lines.map((cells) =>
     cells
       .map((cell, column) => {

@@ -127,7 +127,8 @@ async function closeAll(actors: readonly Actor[], folder: string): Promise<void>
   for (const actor of actors.toReversed()) await stop(actor)
   // Where the database's user can't enter the folder, this file says where the database is instead.
   const elsewhere = join(folder, 'postgres-location')
-  if (existsSync(elsewhere)) await rm((await readFile(elsewhere, 'utf8')).trim(), { recursive: true, force: true })
+  if (existsSync(elsewhere))
+    await rm((await readFile(elsewhere, 'utf8')).trim(), { recursive: true, force: true })
   await rm(folder, { recursive: true, force: true, maxRetries: 3 })
 }
 

@@ -82,7 +82,7 @@ Ctrl-C stops everything.
 }
 
 function onSignals(stopAll: () => Promise<void>): void {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
       print('\nStopping …')
       stopAll().then(

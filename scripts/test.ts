@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { startEmbeddedPostgres } from '../server/core/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../server/core/postgres/embedded-postgres.ts'
 import { migrateDatabase } from '../server/core/migrate.ts'
 import { migrationSources } from '../server/modules.ts'
 

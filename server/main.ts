@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   server.context.log.info({ url: server.url, role, modules: positionals }, 'PipeCore is running')
   if (server.newAdminKey !== undefined)
     process.stdout.write(`Admin key, shown this once: ${server.newAdminKey}\n`)
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => void server.stop().then(() => process.exit(0)))
   }
 }

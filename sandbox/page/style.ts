@@ -18,7 +18,7 @@ small, .quiet { color: var(--soft) }
 .top li b { color: var(--ink); font-size: 16px; font-variant-numeric: tabular-nums }
 .top li.good b { color: var(--good) } .top li.wait b { color: var(--wait) } .top li.bad b { color: var(--bad) }
 main { display: grid; grid-template-columns: minmax(0, 1fr) 380px; gap: 24px; padding: 24px 28px; align-items: start; max-width: 1680px; margin: auto }
-@media (max-width: 980px) { main { grid-template-columns: 1fr } }
+@media (max-width: 980px) { main { grid-template-columns: minmax(0, 1fr) } .top h1 small { display: none } }
 .wall { columns: 340px; column-gap: 20px }
 .wall > * { break-inside: avoid; margin-bottom: 20px }
 .card { display: flex; flex-direction: column; background: var(--panel); border: 1px solid var(--line); border-radius: 22px; overflow: hidden; box-shadow: var(--shade) }
@@ -31,6 +31,7 @@ main { display: grid; grid-template-columns: minmax(0, 1fr) 380px; gap: 24px; pa
 .badge { flex: none; padding: 2px 9px; border-radius: 99px; font-size: 11px; font-weight: 600; color: var(--brand); border: 1px solid currentColor }
 .resend .badge, em.resend { color: var(--ink) }
 .screen { display: flex; flex-direction: column; gap: 4px; padding: 14px 12px; background: var(--screen); max-height: 540px; overflow: auto }
+.sms .screen { background: var(--panel) }
 .mail .screen { background: var(--panel); max-height: none; gap: 8px }
 .hidden, .more { text-align: center; color: var(--soft); font-size: 12px }
 .bubble { max-width: 86%; padding: 7px 10px 5px; border-radius: 14px; box-shadow: 0 1px 1px rgb(0 0 0 / .08); overflow-wrap: anywhere }

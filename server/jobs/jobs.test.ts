@@ -43,7 +43,11 @@ function startWorkers(t: TestContext, definitions: readonly JobDefinition[], now
   return context
 }
 
-async function enqueue(definition: Definition, now: Date, options: { key?: string; runAt?: Date } = {}): Promise<string> {
+async function enqueue(
+  definition: Definition,
+  now: Date,
+  options: { key?: string; runAt?: Date } = {},
+): Promise<string> {
   const id = await database.asTenant(scope, (db) =>
     enqueueJob(db, definition, { order: 7 }, { scope, now, traceId: 'trace-1', ...options }),
   )
@@ -53,11 +57,17 @@ async function enqueue(definition: Definition, now: Date, options: { key?: strin
 }
 
 /** Moves the time on until the job is no longer open. */
-async function untilClosed(id: string, clock: { advance(milliseconds: number): void } = createClock()): Promise<void> {
+async function untilClosed(
+  id: string,
+  clock: { advance(milliseconds: number): void } = createClock(),
+): Promise<void> {
   await until(async () => {
     clock.advance(60_000)
     wakeWork('job')
-    return (await database.system.selectFrom('work').select('id').where('id', '=', id).executeTakeFirst()) === undefined
+    return (
+      (await database.system.selectFrom('work').select('id').where('id', '=', id).executeTakeFirst()) ===
+      undefined
+    )
   })
 }
 
@@ -74,7 +84,10 @@ describe('a job', () => {
     assert.deepEqual([only?.run.jobId, only?.run.attempt, only?.run.lastAttempt], [id, 1, false])
     const seen = await getJob(context, id)
     assert.equal(seen.state, 'done')
-    assert.deepEqual(seen.attempts.map((attempt) => attempt.outcome), ['done'])
+    assert.deepEqual(
+      seen.attempts.map((attempt) => attempt.outcome),
+      ['done'],
+    )
   })
 
   test('exists only if the transaction that enqueued it commits', async () => {
@@ -85,7 +98,13 @@ describe('a job', () => {
       throw new Error('rolled back')
     })
     await assert.rejects(failing, /rolled back/)
-    await assert.rejects(getJob(createJobContext(database, () => new Date()), id ?? ''), { code: 'job_not_found' })
+    await assert.rejects(
+      getJob(
+        createJobContext(database, () => new Date()),
+        id ?? '',
+      ),
+      { code: 'job_not_found' },
+    )
   })
 
   test('is tried again after growing waits and is dead after its last attempt', async (t) => {
@@ -96,7 +115,14 @@ describe('a job', () => {
     const context = startWorkers(t, [job.definition], clock.now)
     const id = await enqueue(job.definition, clock.now())
     await untilClosed(id, clock)
-    assert.deepEqual(job.runs.map(({ run }) => [run.attempt, run.lastAttempt]), [[1, false], [2, false], [3, true]])
+    assert.deepEqual(
+      job.runs.map(({ run }) => [run.attempt, run.lastAttempt]),
+      [
+        [1, false],
+        [2, false],
+        [3, true],
+      ],
+    )
     const seen = await getJob(context, id)
     assert.equal(seen.state, 'dead')
     assert.deepEqual(
@@ -119,12 +145,18 @@ describe('a job', () => {
     )
     const context = startWorkers(t, [job.definition], clock.now)
     const id = await enqueue(job.definition, clock.now())
-    await until(async () => ((await getJob(context, id)).attempts.length === 1))
+    await until(async () => (await getJob(context, id)).attempts.length === 1)
     assert.equal((await getJob(context, id)).run_at, new Date(clock.now().getTime() + 90_000).toISOString())
     await untilClosed(id, clock)
     const seen = await getJob(context, id)
-    assert.deepEqual(seen.attempts.map((attempt) => attempt.outcome), ['postponed', 'postponed', 'done'])
-    assert.deepEqual(job.runs.map(({ run }) => run.attempt), [1, 1, 1])
+    assert.deepEqual(
+      seen.attempts.map((attempt) => attempt.outcome),
+      ['postponed', 'postponed', 'done'],
+    )
+    assert.deepEqual(
+      job.runs.map(({ run }) => run.attempt),
+      [1, 1, 1],
+    )
   })
 
   test('that ignores its time limit fails and frees its slot', async (t) => {
@@ -151,7 +183,11 @@ describe('a job', () => {
     const id = await enqueue(job.definition, clock.now())
     const context = startWorkers(t, [], clock.now)
     await until(async () => (await getJob(context, id)).run_at !== clock.now().toISOString())
-    const waiting = await database.system.selectFrom('work').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+    const waiting = await database.system
+      .selectFrom('work')
+      .selectAll()
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow()
     assert.equal(waiting.attempts, 0)
     startWorkers(t, [job.definition], clock.now)
     await untilClosed(id, clock)
@@ -163,7 +199,9 @@ describe('a job', () => {
     const later = createJob(async () => {})
     const now = createJob(async () => {})
     startWorkers(t, [later.definition, now.definition], clock.now)
-    const laterId = await enqueue(later.definition, clock.now(), { runAt: new Date(clock.now().getTime() + 3_600_000) })
+    const laterId = await enqueue(later.definition, clock.now(), {
+      runAt: new Date(clock.now().getTime() + 3_600_000),
+    })
     await until(async () => {
       await enqueue(now.definition, clock.now())
       return now.runs.length > 2
@@ -182,7 +220,9 @@ describe('enqueueing', () => {
     const options = { scope, now, traceId: 'x', key: 'order-1' }
     const once = (tenantId: string) => {
       const own = { ...scope, tenantId }
-      return database.asTenant(own, (db) => enqueueJob(db, job.definition, { order: 1 }, { ...options, scope: own }))
+      return database.asTenant(own, (db) =>
+        enqueueJob(db, job.definition, { order: 1 }, { ...options, scope: own }),
+      )
     }
     const ids = await Promise.all([once('tenant_1'), once('tenant_1'), once('tenant_2')])
     assert.equal(ids.filter((id) => id !== undefined).length, 2)
@@ -192,12 +232,26 @@ describe('enqueueing', () => {
 
   test('many takes one statement and says which keys were new', async () => {
     const job = createJob(async () => {})
-    const jobs = ['a', 'b', 'a', undefined].map((key, order) => ({ payload: { order }, ...(key !== undefined && { key }) }))
+    const jobs = ['a', 'b', 'a', undefined].map((key, order) => ({
+      payload: { order },
+      ...(key !== undefined && { key }),
+    }))
     const ids = await database.asTenant(scope, (db) =>
       enqueueJobs(db, job.definition, jobs, { scope, now: new Date(), traceId: 'x' }),
     )
-    assert.deepEqual(ids.map((id) => id !== undefined), [true, true, false, true])
-    const open = await database.system.selectFrom('work').select('id').where('id', 'in', ids.filter((id) => id !== undefined)).execute()
+    assert.deepEqual(
+      ids.map((id) => id !== undefined),
+      [true, true, false, true],
+    )
+    const open = await database.system
+      .selectFrom('work')
+      .select('id')
+      .where(
+        'id',
+        'in',
+        ids.filter((id) => id !== undefined),
+      )
+      .execute()
     assert.equal(open.length, 3)
   })
 
@@ -223,15 +277,21 @@ describe('dead jobs', () => {
   test('are listed, and sent back with all their attempts once more', async (t) => {
     const clock = createClock()
     let broken = true
-    const job = createJob(async () => {
-      if (broken || job.runs.length < 4) throw new Error('still broken')
-    }, { attempts: 2 })
+    const job = createJob(
+      async () => {
+        if (broken || job.runs.length < 4) throw new Error('still broken')
+      },
+      { attempts: 2 },
+    )
     const context = startWorkers(t, [job.definition], clock.now)
     const id = await enqueue(job.definition, clock.now())
     await untilClosed(id, clock)
     const query = { limit: 10, name: job.definition.name, tenant_id: scope.tenantId }
     const listed = await getDeadJobs(context, query)
-    assert.deepEqual(listed.data.map((dead) => [dead.id, dead.error, dead.attempts]), [[id, 'still broken', 2]])
+    assert.deepEqual(
+      listed.data.map((dead) => [dead.id, dead.error, dead.attempts]),
+      [[id, 'still broken', 2]],
+    )
     broken = false
     const revived = await retryDeadJob(context, id)
     assert.ok(revived.state !== 'dead')
@@ -240,25 +300,45 @@ describe('dead jobs', () => {
     assert.equal(seen.state, 'done')
     assert.deepEqual(
       seen.attempts.map((attempt) => [attempt.attempt, attempt.outcome]),
-      [[1, 'failed'], [2, 'dead'], [2, 'revived'], [3, 'failed'], [4, 'done']],
+      [
+        [1, 'failed'],
+        [2, 'dead'],
+        [2, 'revived'],
+        [3, 'failed'],
+        [4, 'done'],
+      ],
     )
     assert.deepEqual((await getDeadJobs(context, query)).data, [])
     await assert.rejects(retryDeadJob(context, id), { code: 'dead_job_not_found' })
   })
 
   test('come in pages, newest first', async (t) => {
-    const job = createJob(async () => {
-      throw new Error('no')
-    }, { attempts: 1 })
+    const job = createJob(
+      async () => {
+        throw new Error('no')
+      },
+      { attempts: 1 },
+    )
     const context = startWorkers(t, [job.definition])
     const start = Date.now()
     const ids: string[] = []
-    for (let index = 0; index < 3; index += 1) ids.push(await enqueue(job.definition, new Date(start + index)))
+    for (let index = 0; index < 3; index += 1)
+      ids.push(await enqueue(job.definition, new Date(start + index)))
     for (const id of ids) await untilClosed(id)
     const first = await getDeadJobs(context, { limit: 2, name: job.definition.name })
-    assert.deepEqual(first.data.map((dead) => dead.id), [ids[2], ids[1]])
-    const second = await getDeadJobs(context, { limit: 2, name: job.definition.name, cursor: first.next_cursor ?? '' })
-    assert.deepEqual(second.data.map((dead) => dead.id), [ids[0]])
+    assert.deepEqual(
+      first.data.map((dead) => dead.id),
+      [ids[2], ids[1]],
+    )
+    const second = await getDeadJobs(context, {
+      limit: 2,
+      name: job.definition.name,
+      cursor: first.next_cursor ?? '',
+    })
+    assert.deepEqual(
+      second.data.map((dead) => dead.id),
+      [ids[0]],
+    )
     assert.equal(second.next_cursor, null)
   })
 })
@@ -288,8 +368,15 @@ describe('schedules', () => {
     await until(() => every.runs.length === 1 && marker.runs.length === 1)
     clock.advance(3_600_000)
     await until(() => every.runs.length === 2 && marker.runs.length === 2)
-    const rows = await database.system.selectFrom('job_keys').select('key').where('name', '=', every.definition.name).execute()
-    assert.deepEqual(rows.map((row) => row.key).toSorted(), ['2026-11-22T10:00:00.000Z', '2026-11-22T11:00:00.000Z'])
+    const rows = await database.system
+      .selectFrom('job_keys')
+      .select('key')
+      .where('name', '=', every.definition.name)
+      .execute()
+    assert.deepEqual(rows.map((row) => row.key).toSorted(), [
+      '2026-11-22T10:00:00.000Z',
+      '2026-11-22T11:00:00.000Z',
+    ])
   })
 
   test('make up for missed ticks once', async (t) => {
@@ -306,13 +393,23 @@ describe('schedules', () => {
     clock.advance(5 * 86_400_000)
     startWorkers(t, [daily.definition], clock.now)
     await until(() => daily.runs.length === 2)
-    const rows = await database.system.selectFrom('job_keys').select('key').where('name', '=', daily.definition.name).execute()
-    assert.deepEqual(rows.map((row) => row.key).toSorted(), ['2026-11-22T00:10:00.000Z', '2026-11-27T00:10:00.000Z'])
+    const rows = await database.system
+      .selectFrom('job_keys')
+      .select('key')
+      .where('name', '=', daily.definition.name)
+      .execute()
+    assert.deepEqual(rows.map((row) => row.key).toSorted(), [
+      '2026-11-22T00:10:00.000Z',
+      '2026-11-27T00:10:00.000Z',
+    ])
   })
 
   test('are refused at start when a pattern is wrong, a payload is needed or a name is taken', () => {
     const workers = (...jobs: JobDefinition[]) =>
-      createJobWorkers(createJobContext(database, () => new Date()), [{ name: 'test', needs: [], jobs }])
+      createJobWorkers(
+        createJobContext(database, () => new Date()),
+        [{ name: 'test', needs: [], jobs }],
+      )
     const job = createJob(async () => {}, { schedule: '0 0 * * *' })
     assert.throws(() => workers(scheduled('61 * * * *').definition))
     assert.throws(() => workers(job.definition))
@@ -322,6 +419,9 @@ describe('schedules', () => {
 })
 
 test('waits between attempts double up to an hour and are spread over half of that', () => {
-  assert.deepEqual([1, 2, 3, 30].map((attempt) => backoffMs(attempt, 0)), [2000, 4000, 8000, 3_600_000])
+  assert.deepEqual(
+    [1, 2, 3, 30].map((attempt) => backoffMs(attempt, 0)),
+    [2000, 4000, 8000, 3_600_000],
+  )
   assert.equal(backoffMs(3, 1), 4000)
 })

@@ -34,12 +34,23 @@ async function partitionsOf(table: string): Promise<string[]> {
 async function insertJob(id: string): Promise<void> {
   await database.system
     .insertInto('jobs')
-    .values({ id, tenant_id: null, product_id: null, name: 'a.b', payload: '{}', trace_id: 'x', created_at: new Date() })
+    .values({
+      id,
+      tenant_id: null,
+      product_id: null,
+      name: 'a.b',
+      payload: '{}',
+      trace_id: 'x',
+      created_at: new Date(),
+    })
     .execute()
 }
 
 async function partitionOf(id: string): Promise<string> {
-  const { rows } = await owner.query<{ name: string }>('select tableoid::regclass::text as name from jobs where id = $1', [id])
+  const { rows } = await owner.query<{ name: string }>(
+    'select tableoid::regclass::text as name from jobs where id = $1',
+    [id],
+  )
   return rows[0]?.name ?? ''
 }
 
@@ -53,9 +64,21 @@ describe('row-level security', () => {
     const seen = await database.asTenant(scope, (db) => db.selectFrom('work').select('id').execute())
     assert.deepEqual(seen, [{ id: 'own' }])
     for (const tenantId of ['tenant_2', null]) {
-      const row = { id: 'x', kind: 'job' as const, lane: 'x', tenant_id: tenantId, product_id: null, ref: 'x', run_at: new Date(), attempts: 0 }
+      const row = {
+        id: 'x',
+        kind: 'job' as const,
+        lane: 'x',
+        tenant_id: tenantId,
+        product_id: null,
+        ref: 'x',
+        run_at: new Date(),
+        attempts: 0,
+      }
       const insert = database.asTenant(scope, (db) =>
-        db.insertInto('work').values({ ...row, lease_until: null, token: null }).execute(),
+        db
+          .insertInto('work')
+          .values({ ...row, lease_until: null, token: null })
+          .execute(),
       )
       await assert.rejects(insert, /row-level security/)
     }
@@ -98,7 +121,9 @@ test('id_bound equals firstIdOf', async () => {
   const moments = [0, 1, 31, 32, 1_700_000_000_123, Date.now(), Date.UTC(2199, 0, 1), 2 ** 47]
   for (const moment of moments) {
     const at = new Date(moment)
-    const { rows } = await sql<{ bound: string }>`select id_bound('evt', ${at}) as bound`.execute(database.system)
+    const { rows } = await sql<{ bound: string }>`select id_bound('evt', ${at}) as bound`.execute(
+      database.system,
+    )
     assert.equal(rows[0]?.bound, firstIdOf('evt', at))
   }
 })
@@ -128,7 +153,9 @@ describe('partitions', () => {
   test('past their days are dropped, unless open or dead work needs them', async () => {
     const old = (days: number) => new Date(Date.now() - days * dayMs)
     for (const days of [31, 40, 50]) {
-      await owner.query(`select make_day_partition('jobs', 'job', $1)`, [old(days).toISOString().slice(0, 10)])
+      await owner.query(`select make_day_partition('jobs', 'job', $1)`, [
+        old(days).toISOString().slice(0, 10),
+      ])
     }
     const needed = createId('job', old(40))
     const dead = createId('job', old(50))
@@ -137,7 +164,18 @@ describe('partitions', () => {
     await insertWork(database, [{ id: needed, kind: 'job', runAt: new Date(Date.now() + dayMs) }])
     await database.system
       .insertInto('dead_work')
-      .values({ id: dead, ref: dead, kind: 'job', lane: '*', tenant_id: null, product_id: null, run_at: old(50), attempts: 1, error: 'x', died_at: old(20) })
+      .values({
+        id: dead,
+        ref: dead,
+        kind: 'job',
+        lane: '*',
+        tenant_id: null,
+        product_id: null,
+        run_at: old(50),
+        attempts: 1,
+        error: 'x',
+        died_at: old(20),
+      })
       .execute()
     assert.deepEqual(await maintainPartitions(database.system), [
       { action: 'kept', partition_name: `jobs_${dayAfter(-50)}` },
@@ -169,9 +207,13 @@ describe('partitions', () => {
     t.after(() => reader.end())
     await owner.query(`drop table jobs_${dayAfter(6)}`)
     await reader.query('begin; select from pipecore.jobs_default')
-    assert.deepEqual(await maintainPartitions(database.system), [{ action: 'postponed', partition_name: `jobs_${dayAfter(6)}` }])
+    assert.deepEqual(await maintainPartitions(database.system), [
+      { action: 'postponed', partition_name: `jobs_${dayAfter(6)}` },
+    ])
     await reader.query('commit')
-    assert.deepEqual(await maintainPartitions(database.system), [{ action: 'made', partition_name: `jobs_${dayAfter(6)}` }])
+    assert.deepEqual(await maintainPartitions(database.system), [
+      { action: 'made', partition_name: `jobs_${dayAfter(6)}` },
+    ])
   })
 
   test('are maintained, and expired rows deleted, by jobs of this module', async (t) => {
@@ -192,10 +234,19 @@ test('keys are forgotten after their time, but not those of open jobs', async ()
   const at = new Date(Date.now() - 40 * dayMs)
   const [open, closed, young] = [createId('job', at), createId('job', at), createId('job')]
   await insertWork(database, [{ id: open, kind: 'job', runAt: new Date(Date.now() + dayMs) }])
-  const keys = [open, closed, young].map((job_id) => ({ tenant_id: '', name: 'test.keys', key: job_id, job_id }))
+  const keys = [open, closed, young].map((job_id) => ({
+    tenant_id: '',
+    name: 'test.keys',
+    key: job_id,
+    job_id,
+  }))
   await database.system.insertInto('job_keys').values(keys).execute()
   assert.equal(await deleteJobKeys(database.system, firstIdOf('job', new Date(Date.now() - 35 * dayMs))), 1)
-  const left = await database.system.selectFrom('job_keys').select('key').where('name', '=', 'test.keys').execute()
+  const left = await database.system
+    .selectFrom('job_keys')
+    .select('key')
+    .where('name', '=', 'test.keys')
+    .execute()
   assert.deepEqual(left.map((row) => row.key).toSorted(), [open, young].toSorted())
 })
 
@@ -207,9 +258,15 @@ test('claims and finishes never scan the table or sort it', async () => {
   const plans: string[] = []
   owner.on('notice', (notice) => plans.push(notice.message ?? ''))
   const token = '00000000-0000-4000-8000-000000000001'
-  await owner.query(`select * from claim_work('delivery', '', 256, 20, 10, '{plan-b}', '{3}', $1, 30, now())`, [token])
+  await owner.query(
+    `select * from claim_work('delivery', '', 256, 20, 10, '{plan-b}', '{3}', $1, 30, now())`,
+    [token],
+  )
   await owner.query(`select * from extend_work(array['plan-a-00000'], array[$1::uuid], 30)`, [token])
-  await owner.query(`select * from finish_work(array['plan-a-00000'], array[$1::uuid], '{done}', '{null}', '{null}', now())`, [token])
+  await owner.query(
+    `select * from finish_work(array['plan-a-00000'], array[$1::uuid], '{done}', '{null}', '{null}', now())`,
+    [token],
+  )
   await owner.query('set client_min_messages = notice')
   const text = plans.join('\n')
   assert.match(text, /using work_due on work/)

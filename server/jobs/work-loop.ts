@@ -201,6 +201,7 @@ async function runClaim<Detail>(state: LoopState<Detail>, claimed: Claim): Promi
   startWaiting(state)
   if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()
   await finishing
+  if (state.full && !hasBacklog(state)) state.nudge.nudge()
 }
 
 async function resultOf<Detail>(options: WorkLoopOptions<Detail>, run: Run): Promise<WorkResult<Detail>> {

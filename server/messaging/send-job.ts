@@ -1,41 +1,23 @@
 import type { Kysely } from 'kysely'
 import { z } from 'zod'
-import {
-  openConnection,
-  type OpenConnection,
-  type Outcome,
-  providerContext,
-  type ProviderError,
-} from '#connections'
+import { openConnection, type OpenConnection, providerContext, type ProviderError } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
-import { type JobDefinition, type JobRun, RetryLater } from '#core/module.ts'
-import { enqueueJob, wakeWork } from '#jobs'
-import { recordEvents } from '#webhooks/outbound'
+import type { JobDefinition, JobRun } from '#core/module.ts'
+import { wakeWork } from '#jobs'
 import type { MessageContent } from './content.ts'
-import { eventAbout } from './events.ts'
-import { healMessage } from './heal-job.ts'
-import {
-  insertAttempt,
-  listAttempts,
-  lockMessage,
-  type MessageRow,
-  updateAttempt,
-  updateMessage,
-} from './message-queries.ts'
+import { insertAttempt, listAttempts, lockMessage, type MessageRow, updateAttempt } from './message-queries.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
-import type { Channel, MessageStatus, MessagingProvider, SendCommand, Sent } from './providers/provider.ts'
-import { advances } from './status.ts'
-import { findSuppressionReason, suppress } from './suppressions.ts'
+import type { Channel, MessagingProvider, SendCommand } from './providers/provider.ts'
+import { markFailed, markUnknown, settleCall } from './send-outcome.ts'
+import { findSuppressionReason } from './suppressions.ts'
 import { windowClosedMessage, windowOpenUntil } from './whatsapp-window.ts'
 
 export const MessageRef = z.strictObject({ message_id: z.string() })
 export type MessageRef = z.infer<typeof MessageRef>
 
 const attempts = 8
-const longestBackoffMs = 10 * 60 * 1000
-const firstHealMs = 30 * 1000
 
 /** Calls the provider for one message. Its outcome is unknown until shown otherwise, also when this process dies. */
 export const sendMessage: JobDefinition<MessageRef> = {
@@ -46,17 +28,37 @@ export const sendMessage: JobDefinition<MessageRef> = {
   run: async (context, { message_id: messageId }, run) => {
     const scope = run.scope
     if (scope === undefined) return
-    const call = await context.database.asTenant(scope, (db) => prepareCall(context, db, scope, messageId))
+    const call = await prepare(context, scope, messageId, run)
     if (call === undefined) return wakeWork('delivery')
     const startedAt = performance.now()
     const outcome = await call.provider.send(call.command, call.providerContext)
     const durationMs = Math.round(performance.now() - startedAt)
-    const next = await context.database.asTenant(scope, (db) =>
-      settleCall(context, db, scope, call, outcome, durationMs, run),
-    )
+    const finished = { ...call, outcome, durationMs }
+    const next = await context.database.asTenant(scope, (db) => settleCall(context, db, scope, finished, run))
     wakeWork('delivery')
     if (next !== undefined) throw next
   },
+}
+
+/** A message that can't be prepared in any attempt fails; it is never left behind as if it were waiting. */
+async function prepare(context: Context, scope: TenantScope, messageId: string, run: JobRun): Promise<Call | undefined> {
+  try {
+    return await context.database.asTenant(scope, (db) => prepareCall(context, db, scope, messageId))
+  } catch (error) {
+    if (!run.lastAttempt) throw error
+    await context.database.asTenant(scope, async (db) => {
+      const message = await lockMessage(db, scope.tenantId, messageId)
+      if (message !== undefined) await markFailed(context, db, scope, message, unprepared)
+    })
+    throw error
+  }
+}
+
+const unprepared: ProviderError = {
+  kind: 'config',
+  retry: 'never',
+  failover: true,
+  message: 'The message could not be prepared for its provider. Save the provider’s credentials again.',
 }
 
 interface Call {
@@ -191,125 +193,3 @@ function toCommand(
   }
 }
 
-/** Writes the outcome; answers the retry to throw after the commit, if there is one. */
-async function settleCall(
-  context: Context,
-  db: Kysely<Tables>,
-  scope: TenantScope,
-  call: Call,
-  outcome: Outcome<Sent>,
-  durationMs: number,
-  run: JobRun,
-): Promise<RetryLater | undefined> {
-  const message = await lockMessage(db, scope.tenantId, call.messageId)
-  if (message === undefined) return undefined
-  await updateAttempt(db, scope.tenantId, call.attemptId, {
-    outcome: outcome.outcome,
-    duration_ms: durationMs,
-    ...(outcome.outcome === 'done'
-      ? { provider_message_id: outcome.providerMessageId }
-      : { error: JSON.stringify(outcome.error) }),
-  })
-  if (outcome.outcome === 'done') {
-    await markTaken(context, db, scope, message, outcome)
-    return undefined
-  }
-  const { error } = outcome
-  const mayRepeat = outcome.outcome === 'refused' || call.provider.capabilities.idempotency
-  if (mayRepeat && error.retry !== 'never' && !run.lastAttempt) {
-    await updateMessage(db, scope.tenantId, message.id, { detail: `waiting to try again: ${error.message}` })
-    return new RetryLater(error.message, waitMs(error, run.attempt))
-  }
-  if (outcome.outcome === 'refused') await markFailed(context, db, scope, message, error)
-  else await markUnknown(context, db, scope, message, error)
-  return undefined
-}
-
-function waitMs(error: ProviderError, attempt: number): number {
-  if (typeof error.retry === 'object') return error.retry.afterMs
-  const base = Math.min(1000 * 4 ** (attempt - 1), longestBackoffMs)
-  return Math.round(base * (0.8 + 0.4 * Math.random()))
-}
-
-async function markTaken(
-  context: Context,
-  db: Kysely<Tables>,
-  scope: TenantScope,
-  message: MessageRow,
-  sent: Sent,
-): Promise<void> {
-  const current = message.status as MessageStatus
-  // A callback may have been faster than this answer.
-  const status = advances(
-    message.channel as Channel,
-    current === 'scheduled' ? 'queued' : current,
-    sent.status,
-  )
-    ? sent.status
-    : undefined
-  const now = context.now()
-  const change = {
-    provider_message_id: message.provider_message_id ?? sent.providerMessageId,
-    recipient: sent.recipient ?? null,
-    detail: sent.detail ?? null,
-    ...(message.status === 'scheduled' && { status: 'queued' }),
-    ...(status !== undefined && { status, ...(status === 'sent' && { sent_at: now }) }),
-    ...(sent.cost !== undefined && { cost_amount: sent.cost.amount, cost_currency: sent.cost.currency }),
-  }
-  await updateMessage(db, scope.tenantId, message.id, change)
-  if (status === 'sent') {
-    await recordEvents(db, scope, [eventAbout({ ...message, ...change }, 'sent', now)], now)
-  }
-}
-
-async function markFailed(
-  context: Context,
-  db: Kysely<Tables>,
-  scope: TenantScope,
-  message: MessageRow,
-  error: ProviderError,
-): Promise<void> {
-  const now = context.now()
-  if (error.kind === 'opted_out') {
-    const entry = {
-      channel: message.channel as Channel,
-      address: message.to_address,
-      reason: 'opted_out' as const,
-    }
-    await suppress(db, scope, { ...entry, provider: message.provider, messageId: message.id }, now)
-  }
-  if (!advances(message.channel as Channel, message.status as MessageStatus, 'failed')) return
-  const change = { status: 'failed', failed_at: now, error: JSON.stringify(error), detail: null }
-  await updateMessage(db, scope.tenantId, message.id, change)
-  const { kind, code, message: text } = error
-  const event = eventAbout({ ...message, ...change }, 'failed', now, { error: { kind, code, message: text } })
-  await recordEvents(db, scope, [event], now)
-}
-
-/** Only a message nothing was heard of becomes unknown: a callback may already have told. */
-async function markUnknown(
-  context: Context,
-  db: Kysely<Tables>,
-  scope: TenantScope,
-  message: MessageRow,
-  error: ProviderError,
-): Promise<void> {
-  if (message.status !== 'queued' && message.status !== 'scheduled') return
-  const now = context.now()
-  const change = { status: 'unknown', error: JSON.stringify(error), detail: null }
-  await updateMessage(db, scope.tenantId, message.id, change)
-  const { kind, code, message: text } = error
-  await recordEvents(
-    db,
-    scope,
-    [eventAbout({ ...message, ...change }, 'unknown', now, { error: { kind, code, message: text } })],
-    now,
-  )
-  const runAt = new Date(now.getTime() + firstHealMs)
-  await enqueueJob(
-    db,
-    healMessage,
-    { message_id: message.id, round: 1 },
-    { scope, now, runAt, traceId: message.trace_id },
-  )
-}

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { headerProblem } from '#core/outbound.ts'
 
 const eventFilter = z
   .string()
@@ -7,22 +8,17 @@ const eventFilter = z
     'must be *, a noun such as message.*, or a type such as message.delivered',
   )
 
-const extraHeaders = z
-  .record(
-    z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'is not a header name'),
-    z
-      .string()
-      .max(4096)
-      .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII'),
-  )
-  .refine((headers) => Object.keys(headers).length <= 20, 'are at most 20')
-  .refine(
-    (headers) =>
-      !Object.keys(headers).some((name) =>
-        /^(host|content-.*|connection|transfer-encoding|webhook-.*)$/i.test(name),
-      ),
-    'may not set Host, Content-*, Connection, Transfer-Encoding or webhook-*',
-  )
+const maxHeaders = 20
+
+const extraHeaders = z.record(z.string().max(64), z.string().max(4096)).superRefine((headers, context) => {
+  const entries = Object.entries(headers)
+  if (entries.length > maxHeaders) context.addIssue({ code: 'custom', message: `are at most ${maxHeaders}` })
+  for (const [name, value] of entries) {
+    const isOurs = /^(content-type|user-agent|traceparent|webhook-.*)$/i.test(name)
+    const problem = isOurs ? `the header ${JSON.stringify(name)} is set by PipeCore alone` : headerProblem(name, value)
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem, path: [name] })
+  }
+})
 
 export const NewEndpoint = z
   .strictObject({

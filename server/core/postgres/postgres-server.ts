@@ -5,10 +5,10 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client, DatabaseError } from 'pg'
-import { PipeError } from './errors.ts'
+import { PipeError } from '../errors.ts'
 import { spawnOptionsFor, type ServerUser } from './postgres-user.ts'
 import { readProcess } from './process-lock.ts'
-import { systemErrorCode } from './system-error.ts'
+import { systemErrorCode } from '../system-error.ts'
 
 export interface ServerPlan {
   program: string

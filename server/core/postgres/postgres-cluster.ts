@@ -15,10 +15,10 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { PipeError } from './errors.ts'
+import { PipeError } from '../errors.ts'
 import { openSharedFolder, type PostgresBinaries } from './postgres-binaries.ts'
 import { canEnter, chooseServerUser, runAs, type ServerUser } from './postgres-user.ts'
-import { systemErrorCode } from './system-error.ts'
+import { systemErrorCode } from '../system-error.ts'
 
 const clusterName = 'postgres'
 const passwordName = 'postgres-password'

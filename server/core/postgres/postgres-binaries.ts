@@ -4,9 +4,9 @@ import { chmod, copyFile, lstat, mkdir, readFile, readdir, rename, rm, stat, sym
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { z } from 'zod'
-import { PipeError } from './errors.ts'
+import { PipeError } from '../errors.ts'
 import { runAs, type ServerUser } from './postgres-user.ts'
-import { systemErrorCode } from './system-error.ts'
+import { systemErrorCode } from '../system-error.ts'
 
 export interface PostgresBinaries {
   postgres: string

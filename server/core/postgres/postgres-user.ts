@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { PipeError } from './errors.ts'
-import { systemErrorCode } from './system-error.ts'
+import { PipeError } from '../errors.ts'
+import { systemErrorCode } from '../system-error.ts'
 
 /** Whom PostgreSQL's programs run as. */
 export interface ServerUser {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { systemErrorCode } from './system-error.ts'
+import { systemErrorCode } from '../system-error.ts'
 
 export interface RunningProcess {
   /** Tells apart two processes that had the same id at different times. */

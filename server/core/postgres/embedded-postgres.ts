@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PipeError } from './errors.ts'
+import { PipeError } from '../errors.ts'
 import { findPostgresBinaries } from './postgres-binaries.ts'
 import { openDataFolder, placeCluster, prepareCluster, readSuperuserPassword } from './postgres-cluster.ts'
 import { launchServer, readPostmaster, startFailed, stopPostmaster } from './postgres-server.ts'

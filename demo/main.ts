@@ -1,0 +1,167 @@
+import { check, StepFailed } from './check.ts'
+import { createClient } from './client.ts'
+import { refuseForgeries } from './forgeries.ts'
+import * as cast from './products.ts'
+import { createScreen } from './screen.ts'
+import { connect, openProduct } from './setup.ts'
+import { createStage } from './stage.ts'
+import { follow, type Message, type Player, receive, type Scene, send, who } from './steps.ts'
+import { switchWhileSending } from './switch.ts'
+import { showTotals } from './totals.ts'
+
+const screen = createScreen()
+const stage = createStage()
+const callbackDelayMs = 120
+
+async function play(): Promise<void> {
+  screen.title('PipeCore', 'three products, four providers, one core')
+  const scene = await startAll()
+
+  screen.chapter(
+    'Connections',
+    'each tenant brings its own accounts; secrets are sealed, webhooks registered',
+  )
+  const tableflow = await openProduct(scene, cast.tableflow)
+  const genda = await openProduct(scene, cast.genda)
+  const roe = await openProduct(scene, cast.roe)
+  const players = [tableflow, genda, roe]
+  for (const player of players) {
+    for (const connection of player.product.connections) await connect(scene, player, connection)
+  }
+
+  screen.chapter('Messages', "each tick is a signed event that arrived at the product's own backend")
+  const juan = { from: cast.customerPhone, name: 'Juan' }
+  await receive(scene, tableflow, { ...juan, text: 'Hola, quiero pedir' })
+  const accepted: Message[] = [
+    await send(scene, tableflow, {
+      channel: 'whatsapp',
+      message: cast.orderByWhatsapp,
+      text: 'Tu pedido #ORD-123 confirmado',
+    }),
+    await send(scene, tableflow, {
+      channel: 'email',
+      message: cast.orderByEmail,
+      text: cast.orderByEmail.subject,
+    }),
+  ]
+  await refuseOutsideWindow(scene, genda)
+  await receive(scene, genda, { ...juan, text: 'Hola, ¿a qué hora?' })
+  accepted.push(
+    await send(scene, genda, {
+      channel: 'whatsapp',
+      message: cast.reminderByWhatsapp,
+      text: 'Recordatorio de cita',
+    }),
+    await send(scene, genda, {
+      channel: 'email',
+      message: cast.reminderByEmail,
+      text: cast.reminderByEmail.subject,
+    }),
+    await send(scene, roe, {
+      channel: 'email',
+      message: cast.deliveryByEmail,
+      text: cast.deliveryByEmail.subject,
+    }),
+    await send(scene, roe, {
+      channel: 'sms',
+      message: cast.deliveryBySms,
+      text: 'Tu pedido #ORD-456 en camino',
+    }),
+  )
+
+  screen.chapter('A reply', 'a customer answers the reminder, and a rule of the tenant answers the customer')
+  accepted.push(await answerAutomatically(scene, genda))
+
+  screen.chapter('A switch', 'TableFlow changes from Resend to SendGrid in mid-stream: R Resend, S SendGrid')
+  accepted.push(...(await switchWhileSending(scene, tableflow, cast.tableflowSendgrid)))
+
+  screen.chapter('Forgeries', 'what must not pass')
+  await refuseForgeries(scene, players)
+
+  screen.chapter('Counts', 'as PipeCore, the providers and the backends tell them')
+  await showTotals(scene, players, accepted)
+  check("Errors in PipeCore's log", stage.listErrors(), [])
+  screen.success('Every step held')
+}
+
+/** The providers first: PipeCore is told where they are. */
+async function startAll(): Promise<Scene> {
+  const sandboxRow = screen.row({ product: 'Sandbox', text: 'Twilio, Meta, SendGrid, Resend' })
+  const sandboxUrl = await stage.startSandbox()
+  const sandbox = createClient(sandboxUrl)
+  await sandbox('PATCH', '/sandbox/settings', { body: { callback_delay_ms: callbackDelayMs } })
+  sandboxRow.tick(sandboxUrl)
+  sandboxRow.end()
+  const row = screen.row({ product: 'PipeCore', text: 'API, workers, PostgreSQL' })
+  const { url, adminKey } = await stage.startPipecore(sandboxUrl)
+  row.tick(url)
+  row.end()
+  return { screen, sandbox, pipecoreUrl: url, admin: createClient(url, adminKey) }
+}
+
+/** Who never wrote gets no free text on WhatsApp; PipeCore says so before the provider would. */
+async function refuseOutsideWindow(_: Scene, { product, pipecore }: Player): Promise<void> {
+  const row = screen.row({ ...who(product, 'whatsapp', 'meta'), arrow: '→', text: 'Recordatorio de cita' })
+  const body = { tenant_id: product.tenantId, ...cast.reminderByWhatsapp }
+  const problem = await pipecore<{ code: string }>('POST', '/messaging/send/whatsapp', { body, status: 422 })
+  check('Why WhatsApp takes no text yet', problem.code, 'window_closed')
+  row.refuse('422 window_closed: the customer must write first')
+  row.end()
+}
+
+async function answerAutomatically(scene: Scene, player: Player): Promise<Message> {
+  const { product, pipecore, backend } = player
+  const body = {
+    channel: 'whatsapp',
+    keywords: ['reprogramar'],
+    body: 'Elige tu nueva hora en https://genda.com/reprogramar',
+  }
+  await pipecore('PUT', `/messaging/auto-replies/${product.tenantId}/reprogramar`, { body })
+  const received = await receive(scene, player, {
+    from: cast.customerPhone,
+    name: 'Juan',
+    text: 'REPROGRAMAR',
+  })
+  const row = screen.row({
+    ...who(product, 'whatsapp', 'meta'),
+    arrow: '→',
+    text: 'Elige tu nueva hora en https…',
+  })
+  const [queued] = await backend.waitFor('The automatic reply', (event) => {
+    return event.event === 'message.queued' && event.reference === received.message_id
+  })
+  const reply = await pipecore<Message>('GET', `/messaging/messages/${queued?.message_id}`)
+  check('The rule that answered', reply.auto_reply, 'reprogramar')
+  await follow(player, reply, row)
+  return reply
+}
+
+let isEnding = false
+
+async function end(code: number): Promise<void> {
+  if (isEnding) return
+  isEnding = true
+  await stage.close()
+  process.exit(code)
+}
+
+async function fail(error: unknown): Promise<void> {
+  if (isEnding) return
+  if (error instanceof StepFailed) {
+    screen.failure(`Failed: ${error.message}`, [
+      ['expected', error.expected],
+      ['found', error.found],
+    ])
+  } else
+    screen.failure('Failed', [
+      ['error', error instanceof Error ? (error.stack ?? error.message) : String(error)],
+    ])
+  for (const line of stage.listErrors().slice(-5)) screen.note(line)
+  await end(1)
+}
+
+process.on('SIGINT', () => void end(130))
+process.on('SIGTERM', () => void end(143))
+process.on('SIGHUP', () => void end(129))
+process.on('uncaughtException', (error) => void fail(error))
+await play().then(() => end(0), fail)

@@ -1,0 +1,153 @@
+import type { Kysely } from 'kysely'
+import type { Outcome, ProviderError } from '#connections'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { type JobRun, RetryLater } from '#core/module.ts'
+import { enqueueJob } from '#jobs'
+import { recordEvents } from '#webhooks/outbound'
+import { eventAbout } from './events.ts'
+import { healMessage } from './heal-job.ts'
+import { lockMessage, type MessageRow, updateAttempt, updateMessage } from './message-queries.ts'
+import type { Channel, MessageStatus, MessagingProvider, Sent } from './providers/provider.ts'
+import { advances } from './status.ts'
+import { suppress } from './suppressions.ts'
+
+const longestBackoffMs = 10 * 60 * 1000
+const longestRateLimitMs = 4 * 60 * 60 * 1000
+const firstHealMs = 30 * 1000
+
+export interface FinishedCall {
+  attemptId: string
+  messageId: string
+  provider: MessagingProvider
+  outcome: Outcome<Sent>
+  durationMs: number
+}
+
+/** Writes the outcome of a call; answers the retry to throw after the commit, if there is one. */
+export async function settleCall(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  call: FinishedCall,
+  run: JobRun,
+): Promise<RetryLater | undefined> {
+  const { outcome } = call
+  const message = await lockMessage(db, scope.tenantId, call.messageId)
+  if (message === undefined) return undefined
+  await updateAttempt(db, scope.tenantId, call.attemptId, {
+    outcome: outcome.outcome,
+    duration_ms: call.durationMs,
+    ...(outcome.outcome === 'done'
+      ? { provider_message_id: outcome.providerMessageId }
+      : { error: JSON.stringify(outcome.error) }),
+  })
+  if (outcome.outcome === 'done') {
+    await markTaken(context, db, scope, message, outcome)
+    return undefined
+  }
+  const { error } = outcome
+  const mayRepeat = outcome.outcome === 'refused' || call.provider.capabilities.idempotency
+  const isPatient = error.kind === 'rate_limited' && isYoung(message, context.now())
+  if (mayRepeat && error.retry !== 'never' && (isPatient || !run.lastAttempt)) {
+    await updateMessage(db, scope.tenantId, message.id, { detail: `waiting to try again: ${error.message}` })
+    return new RetryLater(error.message, waitMs(error, run.attempt), !isPatient)
+  }
+  if (outcome.outcome === 'refused') await markFailed(context, db, scope, message, error)
+  else await markUnknown(context, db, scope, message, error)
+  return undefined
+}
+
+/** Waiting because the provider said so is no failure, up to a point where the message is stale. */
+function isYoung(message: MessageRow, now: Date): boolean {
+  return now.getTime() - (message.send_at ?? message.created_at).getTime() < longestRateLimitMs
+}
+
+function waitMs(error: ProviderError, attempt: number): number {
+  if (typeof error.retry === 'object') return error.retry.afterMs
+  const base = Math.min(1000 * 4 ** (attempt - 1), longestBackoffMs)
+  return Math.round(base * (0.8 + 0.4 * Math.random()))
+}
+
+async function markTaken(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  sent: Sent,
+): Promise<void> {
+  const current = message.status as MessageStatus
+  // A callback may have been faster than this answer.
+  const status = advances(
+    message.channel as Channel,
+    current === 'scheduled' ? 'queued' : current,
+    sent.status,
+  )
+    ? sent.status
+    : undefined
+  const now = context.now()
+  const change = {
+    provider_message_id: message.provider_message_id ?? sent.providerMessageId,
+    recipient: sent.recipient ?? null,
+    detail: sent.detail ?? null,
+    ...(message.status === 'scheduled' && { status: 'queued' }),
+    ...(status !== undefined && { status, ...(status === 'sent' && { sent_at: now }) }),
+    ...(sent.cost !== undefined && { cost_amount: sent.cost.amount, cost_currency: sent.cost.currency }),
+  }
+  await updateMessage(db, scope.tenantId, message.id, change)
+  if (status === 'sent') {
+    await recordEvents(db, scope, [eventAbout({ ...message, ...change }, 'sent', now)], now)
+  }
+}
+
+export async function markFailed(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  error: ProviderError,
+): Promise<void> {
+  const now = context.now()
+  if (error.kind === 'opted_out') {
+    const entry = {
+      channel: message.channel as Channel,
+      address: message.to_address,
+      reason: 'opted_out' as const,
+    }
+    await suppress(db, scope, { ...entry, provider: message.provider, messageId: message.id }, now)
+  }
+  if (!advances(message.channel as Channel, message.status as MessageStatus, 'failed')) return
+  const change = { status: 'failed', failed_at: now, error: JSON.stringify(error), detail: null }
+  await updateMessage(db, scope.tenantId, message.id, change)
+  const { kind, code, message: text } = error
+  const event = eventAbout({ ...message, ...change }, 'failed', now, { error: { kind, code, message: text } })
+  await recordEvents(db, scope, [event], now)
+}
+
+/** Only a message nothing was heard of becomes unknown: a callback may already have told. */
+export async function markUnknown(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+  error: ProviderError,
+): Promise<void> {
+  if (message.status !== 'queued' && message.status !== 'scheduled') return
+  const now = context.now()
+  const change = { status: 'unknown', error: JSON.stringify(error), detail: null }
+  await updateMessage(db, scope.tenantId, message.id, change)
+  const { kind, code, message: text } = error
+  await recordEvents(
+    db,
+    scope,
+    [eventAbout({ ...message, ...change }, 'unknown', now, { error: { kind, code, message: text } })],
+    now,
+  )
+  const runAt = new Date(now.getTime() + firstHealMs)
+  await enqueueJob(
+    db,
+    healMessage,
+    { message_id: message.id, round: 1 },
+    { scope, now, runAt, traceId: message.trace_id },
+  )
+}
