@@ -62,15 +62,13 @@ export async function startBackend(): Promise<Backend> {
 
 /** Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`; several signatures while a secret rotates. */
 function isSigned(secret: string, headers: IncomingHttpHeaders, body: string): boolean {
-  const [id, timestamp, signatures] = ['id', 'timestamp', 'signature'].map((name) =>
-    String(headers[`webhook-${name}`]),
-  )
-  const ageSeconds = Math.abs(Date.now() / 1000 - Number(timestamp))
+  const read = (name: string) => String(headers[`webhook-${name}`])
+  const ageSeconds = Math.abs(Date.now() / 1000 - Number(read('timestamp')))
   if (secret === '' || !(ageSeconds <= toleranceSeconds)) return false
   const key = Buffer.from(secret.replace('whsec_', ''), 'base64')
-  const signed = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')
-  const expected = Buffer.from(`v1,${signed}`)
-  return signatures
+  const content = `${read('id')}.${read('timestamp')}.${body}`
+  const expected = Buffer.from(`v1,${createHmac('sha256', key).update(content).digest('base64')}`)
+  return read('signature')
     .split(' ')
     .map((signature) => Buffer.from(signature))
     .some((signature) => signature.length === expected.length && timingSafeEqual(signature, expected))

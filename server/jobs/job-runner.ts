@@ -20,6 +20,7 @@ type JobResult = WorkResult<Attempt>
 
 const leaseSeconds = 30
 const longestBackoffMs = 3_600_000
+const unknownJobWaitMs = 5_000
 const longestErrorText = 1_000
 
 /** Runs background jobs: with a time limit, again after failures, dead after the last attempt. */
@@ -135,7 +136,7 @@ function postponeUnknown(context: Context, job: JobRow): JobResult {
   context.log.warn({ job: job.id, name: job.name }, 'this process has no such job; left for another one')
   return {
     kind: 'retry',
-    runAt: new Date(context.now().getTime() + backoffMs(2, Math.random())),
+    runAt: new Date(context.now().getTime() + unknownJobWaitMs),
     counts: false,
   }
 }

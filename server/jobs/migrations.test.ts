@@ -7,7 +7,7 @@ import { createTestDatabase } from '#core/testing/database.ts'
 import { createJobWorkers } from './workers.ts'
 import { ownJobs } from './jobs.ts'
 import { deleteDeadWork, deleteJobKeys, maintainPartitions } from './queries.ts'
-import { createJobContext, insertWork, itemsOf, until } from './testing/work.ts'
+import { createJobContext, addWork, itemsOf, until } from './testing/work.ts'
 
 const { database, ownerUrl } = await createTestDatabase({ after })
 const owner = new pg.Client({ connectionString: ownerUrl })
@@ -56,7 +56,7 @@ async function partitionOf(id: string): Promise<string> {
 
 describe('row-level security', () => {
   test("shows a tenant its own work and lets it make no other's", async () => {
-    await insertWork(database, [
+    await addWork(database, [
       { id: 'own', tenantId: 'tenant_1' },
       { id: 'foreign', tenantId: 'tenant_2' },
       { id: 'platform' },
@@ -161,7 +161,7 @@ describe('partitions', () => {
     const dead = createId('job', old(50))
     await insertJob(needed)
     await insertJob(dead)
-    await insertWork(database, [{ id: needed, kind: 'job', runAt: new Date(Date.now() + dayMs) }])
+    await addWork(database, [{ id: needed, kind: 'job', runAt: new Date(Date.now() + dayMs) }])
     await database.system
       .insertInto('dead_work')
       .values({
@@ -233,7 +233,7 @@ describe('partitions', () => {
 test('keys are forgotten after their time, but not those of open jobs', async () => {
   const at = new Date(Date.now() - 40 * dayMs)
   const [open, closed, young] = [createId('job', at), createId('job', at), createId('job')]
-  await insertWork(database, [{ id: open, kind: 'job', runAt: new Date(Date.now() + dayMs) }])
+  await addWork(database, [{ id: open, kind: 'job', runAt: new Date(Date.now() + dayMs) }])
   const keys = [open, closed, young].map((job_id) => ({
     tenant_id: '',
     name: 'test.keys',
@@ -251,7 +251,7 @@ test('keys are forgotten after their time, but not those of open jobs', async ()
 })
 
 test('claims and finishes never scan the table or sort it', async () => {
-  await insertWork(database, [...itemsOf('plan-a', 2000), ...itemsOf('plan-b', 2000)])
+  await addWork(database, [...itemsOf('plan-a', 2000), ...itemsOf('plan-b', 2000)])
   await owner.query(`load 'auto_explain'`)
   await owner.query(`set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on`)
   await owner.query(`set client_min_messages = log`)

@@ -4,7 +4,7 @@ import { createApp } from '../app.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
 import { createProduct, issueKey, tenants } from '#tenants'
 import { jobs } from './index.ts'
-import { createJobContext, insertWork } from './testing/work.ts'
+import { createJobContext, addWork } from './testing/work.ts'
 
 const { database } = await createTestDatabase({ after })
 const adminKey = 'test-admin-key-that-opens-nothing-real'
@@ -30,7 +30,7 @@ test('the admin lists dead jobs, sends one back and sees it wait', async () => {
     created_at: now,
   }
   await database.system.insertInto('jobs').values(job).execute()
-  await insertWork(database, [{ id: job.id, kind: 'job' }])
+  await addWork(database, [{ id: job.id, kind: 'job' }])
   const work = await database.system.deleteFrom('work').returningAll().executeTakeFirstOrThrow()
   const { lease_until: _lease, token: _token, ...kept } = work
   await database.system

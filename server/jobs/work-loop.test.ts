@@ -5,7 +5,7 @@ import { after, describe, test } from 'node:test'
 import pg from 'pg'
 import { type Database, openDatabase } from '#core/database.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
-import { countWork, createClock, insertWork, itemsOf, readWork, startLoop, until } from './testing/work.ts'
+import { countWork, createClock, addWork, itemsOf, readWork, startLoop, until } from './testing/work.ts'
 import { wakeWork } from './wake.ts'
 import { claimWork, finishWork } from './work-queries.ts'
 import type { WorkItem } from './work.ts'
@@ -38,7 +38,7 @@ describe('work of a process that was killed', () => {
   test('runs again after its lease, and nothing is lost or doubled', { timeout: 20_000 }, async (t) => {
     const quick = itemsOf('quick', 20)
     const slow = itemsOf('slow', 20)
-    await insertWork(database, [...quick, ...slow])
+    await addWork(database, [...quick, ...slow])
     const script = new URL('./testing/hanging-worker.ts', import.meta.url).pathname
     const worker = spawn(process.execPath, [script, urls.app, urls.system, '1'], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -63,7 +63,7 @@ describe('work of a process that was killed', () => {
   })
 
   test('is refused from the late finisher once it was taken over', async () => {
-    await insertWork(database, [{ id: 'late' }])
+    await addWork(database, [{ id: 'late' }])
     const [first] = (await claim(database, tokens[0], 0)).claims
     const [second] = (await claim(database, tokens[1], 30)).claims
     assert.ok(first && second)
@@ -79,7 +79,7 @@ describe('work of a process that was killed', () => {
 describe('lanes', () => {
   test('do not wait behind the backlog of another', async (t) => {
     const backlog = 3000
-    await insertWork(database, itemsOf('noisy', backlog))
+    await addWork(database, itemsOf('noisy', backlog))
     const order: string[] = []
     startLoop(t, database, async (item) => {
       order.push(item.lane)
@@ -87,7 +87,7 @@ describe('lanes', () => {
       return done
     })
     await until(() => order.length > backlog / 20)
-    await insertWork(database, itemsOf('small', 10))
+    await addWork(database, itemsOf('small', 10))
     const before = order.length
     wakeWork('delivery')
     await until(async () => (await countWork(database)) === 0)
@@ -97,11 +97,7 @@ describe('lanes', () => {
   })
 
   test('that hang do not stop others, and never run more than their cap', async (t) => {
-    await insertWork(database, [
-      ...itemsOf('hang-a', 50),
-      ...itemsOf('hang-b', 50),
-      ...itemsOf('healthy', 300),
-    ])
+    await addWork(database, [...itemsOf('hang-a', 50), ...itemsOf('hang-b', 50), ...itemsOf('healthy', 300)])
     const running = new Map<string, number>()
     let most = 0
     const loop = startLoop(
@@ -124,7 +120,7 @@ describe('lanes', () => {
 
   test('are all served when there are more than one claim looks at', async (t) => {
     const lanes = Array.from({ length: 600 }, (_, index) => itemsOf(`lane-${index}`, 2))
-    await insertWork(database, lanes.flat())
+    await addWork(database, lanes.flat())
     const ran = new Set<string>()
     startLoop(t, database, async (item) => {
       ran.add(item.id)
@@ -139,7 +135,7 @@ describe('a result', () => {
   test('"retry" runs again at its time and not before, as the next attempt', async (t) => {
     const clock = createClock()
     const attempts: number[] = []
-    await insertWork(database, [
+    await addWork(database, [
       { id: 'retried' },
       { id: 'other', runAt: new Date(clock.now().getTime() + 60_000) },
     ])
@@ -168,7 +164,7 @@ describe('a result', () => {
 
   test('"retry" that does not count gives the attempt back', async (t) => {
     const attempts: number[] = []
-    await insertWork(database, [{ id: 'throttled' }])
+    await addWork(database, [{ id: 'throttled' }])
     startLoop(t, database, async (item) => {
       attempts.push(item.attempt)
       return attempts.length === 3 ? done : { kind: 'retry', runAt: new Date(), counts: false }
@@ -178,7 +174,7 @@ describe('a result', () => {
   })
 
   test('"dead" leaves the hot table and keeps what is needed to send it back', async (t) => {
-    await insertWork(database, [{ id: 'hopeless', lane: 'x', tenantId: 'tenant_1' }])
+    await addWork(database, [{ id: 'hopeless', lane: 'x', tenantId: 'tenant_1' }])
     startLoop(t, database, async () => ({ kind: 'dead', error: 'no\0 such address' }))
     await until(async () => (await countWork(database)) === 0)
     const dead = await database.system.selectFrom('dead_work').selectAll().executeTakeFirstOrThrow()
@@ -203,7 +199,7 @@ describe('a result', () => {
   })
 
   test('is recorded in the transaction that ends the work, and not when the fence refuses it', async (t) => {
-    await insertWork(database, [{ id: 'kept' }, { id: 'stolen' }])
+    await addWork(database, [{ id: 'kept' }, { id: 'stolen' }])
     const recorded: string[] = []
     let inTransaction = true
     startLoop(
@@ -236,7 +232,7 @@ describe('a result', () => {
   })
 
   test('that can not be recorded becomes dead work and holds up no other', async (t) => {
-    await insertWork(database, [{ id: 'poison' }, ...itemsOf('fine', 20)])
+    await addWork(database, [{ id: 'poison' }, ...itemsOf('fine', 20)])
     startLoop(t, database, async () => done, {
       record: async (_db, finished) => {
         if (finished.some((entry) => entry.item.id === 'poison')) throw new Error('bad row')
@@ -252,7 +248,7 @@ describe('a result', () => {
   })
 
   test('is "retry" when the run throws', async (t) => {
-    await insertWork(database, [{ id: 'thrown' }])
+    await addWork(database, [{ id: 'thrown' }])
     startLoop(t, database, () => {
       throw new Error('bug')
     })
@@ -266,7 +262,7 @@ describe('a result', () => {
 
 describe('a lease', () => {
   test('is prolonged while a long run goes on', { timeout: 20_000 }, async (t) => {
-    await insertWork(database, [{ id: 'long' }])
+    await addWork(database, [{ id: 'long' }])
     const runs: WorkItem[] = []
     const end = Promise.withResolvers<typeof done>()
     const run = (item: WorkItem) => {
@@ -286,7 +282,7 @@ describe('a lease', () => {
   })
 
   test('that was lost aborts the run and its result is refused', { timeout: 20_000 }, async (t) => {
-    await insertWork(database, [{ id: 'lost' }])
+    await addWork(database, [{ id: 'lost' }])
     let reason: unknown
     startLoop(
       t,
@@ -312,7 +308,7 @@ describe('loops', () => {
     const other = openDatabase({ urls, onError: () => {} })
     t.after(() => other.close())
     const items = Array.from({ length: 20 }, (_, lane) => itemsOf(`lane-${lane}`, 60)).flat()
-    await insertWork(database, items)
+    await addWork(database, items)
     const runs: string[] = []
     for (const db of [database, other]) {
       startLoop(t, db, async (item) => {
@@ -326,7 +322,7 @@ describe('loops', () => {
   })
 
   test('that stop let running work end and hand the rest back', { timeout: 10_000 }, async (t) => {
-    await insertWork(database, itemsOf('stopped', 12))
+    await addWork(database, itemsOf('stopped', 12))
     const end = Promise.withResolvers<typeof done>()
     const started: string[] = []
     const run = async (item: WorkItem, signal: AbortSignal) => {
@@ -351,7 +347,7 @@ describe('loops', () => {
 
   test('survive that the database drops all their connections', { timeout: 20_000 }, async (t) => {
     const items = itemsOf('outage-a', 400).concat(itemsOf('outage-b', 400))
-    await insertWork(database, items)
+    await addWork(database, items)
     const own = openDatabase({ urls, onError: () => {} })
     t.after(() => own.close())
     const runs = new Set<string>()

@@ -32,7 +32,10 @@ export interface WorkLoopOptions<Detail = unknown> {
   leaseSeconds: number
   log: Logger
   now(): Date
-  /** The signal aborts when the lease was lost or the worker stops. Throwing means: again in a minute. */
+  /**
+   * The signal aborts when the lease was lost or the worker stops; a run that goes on regardless keeps its slot.
+   * Throwing means: again in a minute.
+   */
   run(item: WorkItem, signal: AbortSignal): Promise<WorkResult<Detail>>
   /** Runs in the transaction that ends the work, only for results that were not refused by the fence. */
   record?(db: Kysely<Tables>, finished: readonly FinishedWork<Detail>[]): Promise<void>
@@ -54,7 +57,7 @@ interface LoopState<Detail> {
   nudge: Nudge
   /** Runs, finishes and hand-backs under way. */
   active: Set<Promise<void>>
-  /** No slot was free when the loop looked. */
+  /** The loop had room for nothing when it looked. */
   full: boolean
   /** Lane behind which the next claim starts. */
   after: string
@@ -136,11 +139,19 @@ async function claimUntilStopped<Detail>(state: LoopState<Detail>): Promise<void
     } catch (error) {
       if (!outage) log.error({ err: error, kind }, 'work can not be claimed; trying on')
       outage = true
-      await state.nudge.wait(pollMs)
+      await pause(state, pollMs)
       pollMs = Math.min(pollMs * 2, longestOutagePollMs)
     }
   }
   giveBackWaiting(state, () => true)
+}
+
+/** Unlike a wait for work this is not cut short by new work: the database is away. */
+async function pause<Detail>(state: LoopState<Detail>, durationMs: number): Promise<void> {
+  const end = performance.now() + durationMs
+  for (let rest = durationMs; rest > 0 && !state.stopping; rest = end - performance.now()) {
+    await state.nudge.wait(rest)
+  }
 }
 
 /** Finishes that pile up mean a database in trouble: claiming on would only fill the memory. */
@@ -215,7 +226,7 @@ async function resultOf<Detail>(options: WorkLoopOptions<Detail>, run: Run): Pro
 
 async function endRuns<Detail>(
   state: LoopState<Detail>,
-  claiming: Promise<void> | undefined,
+  claiming: Promise<void>,
   graceMs: number,
 ): Promise<void> {
   const { runs, finisher } = state

@@ -29,8 +29,13 @@ export interface TestServerOptions {
 
 /** A whole PipeCore on a database of its own, calling a sandbox of its own; both end with the test. */
 export async function startTestServer(test: Test, options: TestServerOptions = {}): Promise<TestServer> {
-  const { ownerUrl } = await createTestDatabase(test)
+  const stops: Array<() => Promise<void>> = []
+  test.after(async () => {
+    for (const stop of stops.toReversed()) await stop()
+  })
+  const { ownerUrl } = await createTestDatabase({ after: (stop) => void stops.push(stop) })
   const sandbox = await startSandbox({ port: 0, callbackDelayMs: 5 })
+  stops.push(() => sandbox.close())
   const adminKey = `admin_${randomBytes(16).toString('hex')}`
   const urls = Object.entries(sandbox.providerUrls).map(([id, url]) => [
     `PROVIDER_URL_${id.toUpperCase()}`,
@@ -57,10 +62,7 @@ export async function startTestServer(test: Test, options: TestServerOptions = {
     ...(options.role !== undefined && { role: options.role }),
     ...(options.now !== undefined && { now: options.now }),
   })
-  test.after(async () => {
-    await server.stop()
-    await sandbox.close()
-  })
+  stops.push(() => server.stop())
   return { server, sandbox, api: createTestApi(server.url, adminKey), adminKey, ownerUrl }
 }
 

@@ -77,7 +77,7 @@ function withDatabase(clusterUrl: string, name: string): string {
 
 const server = new URL('../../', import.meta.url)
 /** What other modules' migrations build on. */
-const firstModules = ['core', 'tenants', 'jobs']
+const firstModules = ['core', 'tenants', 'jobs', 'connections', 'webhooks/inbound', 'webhooks/outbound']
 
 async function findMigrations(): Promise<MigrationSource[]> {
   const folders = await readdir(server, { recursive: true })

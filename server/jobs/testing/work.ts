@@ -24,7 +24,7 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
   while (!(await condition())) await delay(5)
 }
 
-export interface NewWork {
+export interface WorkSeed {
   id: string
   lane?: string
   kind?: WorkKind
@@ -32,7 +32,7 @@ export interface NewWork {
   tenantId?: string
 }
 
-export async function insertWork(database: Database, items: readonly NewWork[]): Promise<void> {
+export async function addWork(database: Database, items: readonly WorkSeed[]): Promise<void> {
   const rows = items.map((item) => ({
     id: item.id,
     kind: item.kind ?? 'delivery',
@@ -54,7 +54,7 @@ export async function insertWork(database: Database, items: readonly NewWork[]):
 }
 
 /** `count` items of one lane, their ids in the lane's order. */
-export function itemsOf(lane: string, count: number): NewWork[] {
+export function itemsOf(lane: string, count: number): WorkSeed[] {
   return Array.from({ length: count }, (_, index) => ({
     id: `${lane}-${String(index).padStart(5, '0')}`,
     lane,

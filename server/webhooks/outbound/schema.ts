@@ -15,7 +15,9 @@ const extraHeaders = z.record(z.string().max(64), z.string().max(4096)).superRef
   if (entries.length > maxHeaders) context.addIssue({ code: 'custom', message: `are at most ${maxHeaders}` })
   for (const [name, value] of entries) {
     const isOurs = /^(content-type|user-agent|traceparent|webhook-.*)$/i.test(name)
-    const problem = isOurs ? `the header ${JSON.stringify(name)} is set by PipeCore alone` : headerProblem(name, value)
+    const problem = isOurs
+      ? `the header ${JSON.stringify(name)} is set by PipeCore alone`
+      : headerProblem(name, value)
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem, path: [name] })
   }
 })
