@@ -157,7 +157,7 @@ describe('2. each product sends what the mission sends', () => {
   })
 
   for (const { name, product, provider, ends, statuses } of cases) {
-    test(`${name} goes out once by ${provider}, unchanged, and ends ${ends} with an event for each step`, async () => {
+    test(`${name} goes out once by ${provider}, unchanged, and ends ${ends} with every report told`, async () => {
       const caller = world.products[product]
       const { path, body } = messages[name]
       const answer = await caller.call<Message>('POST', path, body)
@@ -172,7 +172,8 @@ describe('2. each product sends what the mission sends', () => {
       assert.equal(got.messages[0]?.html ?? got.messages[0]?.text, sent)
       if ('subject' in body) assert.equal(got.messages[0]?.subject, body.subject)
 
-      for (const status of ['queued', ...statuses]) {
+      // A report that overtakes another makes the one before it history: only these two are sure to be events.
+      for (const status of ['queued', ends]) {
         const event = await backend.waitFor(
           `message.${status}`,
           (one) => one['message_id'] === answer.body.id,
@@ -183,6 +184,15 @@ describe('2. each product sends what the mission sends', () => {
         assert.equal(event.headers['authorization'], `Bearer ${bearerOf(product)}`)
         assert.equal(event.headers['webhook-id'], event.body.id)
       }
+      await eventually(async () => {
+        const { reports } = await caller.ok<Story>('GET', `/messaging/messages/${answer.body.id}`)
+        const told = new Set(reports.map(({ status }) => status))
+        assert.deepEqual(
+          statuses.filter((status) => !told.has(status)),
+          [],
+        )
+        return true
+      })
     })
   }
 
@@ -205,17 +215,15 @@ describe('2. each product sends what the mission sends', () => {
     const { id } = await world.products.roe.ok<Message>('POST', path, body)
     const story = await eventually(async () => {
       const one = await world.products.roe.ok<Story>('GET', `/messaging/messages/${id}`)
-      return one.events.length === 3 && one.events.every(isDelivered) && one
+      return one.reports.length === 2 && one.events.every(isDelivered) && one
     })
     assert.deepEqual(
       story.attempts.map(({ outcome }) => outcome),
       ['done'],
     )
     assert.deepEqual(story.reports.map(({ status }) => status).toSorted(), ['delivered', 'sent'])
-    assert.deepEqual(
-      story.events.map(({ type }) => type),
-      ['message.queued', 'message.sent', 'message.delivered'],
-    )
+    const types = story.events.map(({ type }) => type)
+    assert.deepEqual([types.at(0), types.at(-1)], ['message.queued', 'message.delivered'])
     for (const event of story.events) assert.equal(event.trace_id, story.trace_id)
   })
 

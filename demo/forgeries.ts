@@ -10,7 +10,7 @@ export async function refuseForgeries(scene: Scene, players: readonly Player[]):
 }
 
 async function refuseForgedCallbacks({ screen, sandbox }: Scene, players: readonly Player[]): Promise<void> {
-  const row = screen.row({ product: 'PipeCore', text: 'callbacks with a false signature' })
+  const row = screen.row({ product: 'PipeCore', text: 'callbacks, falsely signed' })
   const accounts = new Map<ProviderId, Connection>()
   for (const connection of players.flatMap(({ product }) => product.connections)) {
     accounts.set(connection.provider, connection)
@@ -22,14 +22,14 @@ async function refuseForgedCallbacks({ screen, sandbox }: Scene, players: readon
       '/sandbox/callbacks/forge',
       { body },
     )
-    check(`The answer to a forged callback of ${providerNames[provider]}`, answered?.status, 401)
-    row.refuse(`${providerNames[provider]} 401`)
+    check(`The answer to a forged callback of ${providerNames[provider]}`, answered?.status, 403)
+    row.refuse(`${providerNames[provider]} 403`)
   }
   row.end()
 }
 
 async function refuseForgedEvents({ screen }: Scene, players: readonly Player[]): Promise<void> {
-  const row = screen.row({ product: 'Backends', text: 'events with a false signature' })
+  const row = screen.row({ product: 'Backends', text: 'events, falsely signed' })
   for (const { product, backend } of players) {
     const headers = {
       'webhook-id': 'evt_forged',

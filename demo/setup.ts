@@ -60,6 +60,7 @@ async function registerWebhook(
 ): Promise<Record<string, string>> {
   const put = <View>(body: object) =>
     sandbox<View>('PUT', `/sandbox/accounts/${provider}/${account}`, { body: { webhook_url: url, ...body } })
+  const verified_domains = credentials.fromEmail?.split('@').slice(1)
   switch (provider) {
     case 'twilio':
       await put({ token: credentials.authToken })
@@ -76,8 +77,8 @@ async function registerWebhook(
       return { appSecret }
     }
     case 'resend':
-      return { webhookSecret: (await put<{ signing_secret: string }>({})).signing_secret }
+      return { webhookSecret: (await put<{ signing_secret: string }>({ verified_domains })).signing_secret }
     case 'sendgrid':
-      return { webhookPublicKey: (await put<{ public_key: string }>({})).public_key }
+      return { webhookPublicKey: (await put<{ public_key: string }>({ verified_domains })).public_key }
   }
 }

@@ -37,14 +37,14 @@ export async function showTotals(
   check('Effects at the providers: one per message', atProviders.effects, once)
   screen.table({
     head: ['Tenant', 'Channel', 'Provider', '', 'Messages', 'Status', 'Effects', 'Callbacks taken'],
-    rows: groupBy(logged, keyOf).map((group) => rowOf(group, atProviders)),
+    rows: [...Map.groupBy(logged, keyOf).values()].map((group) => rowOf(group, atProviders)),
     right: [4],
   })
   screen.note('')
   const rows: string[][] = []
   for (const player of players) rows.push(await countEvents(player))
   screen.table({
-    head: ['Backend', 'Events recorded', 'Received', 'Signatures verified', 'Forgeries refused'],
+    head: ['Backend', 'Events sent', 'Received', 'Signatures verified', 'Forgeries refused'],
     rows,
     right: [1, 2, 3, 4],
   })
@@ -52,15 +52,6 @@ export async function showTotals(
 
 function keyOf({ tenant_id: tenant, channel, provider, direction }: LoggedMessage): string {
   return [tenant, channel, provider, direction].join(' ')
-}
-
-function groupBy(
-  messages: readonly LoggedMessage[],
-  keyFor: (one: LoggedMessage) => string,
-): LoggedMessage[][] {
-  return [...Map.groupBy(messages, keyFor).entries()]
-    .toSorted(([one], [other]) => (one < other ? -1 : 1))
-    .map(([, group]) => group)
 }
 
 function rowOf(group: readonly LoggedMessage[], { effects, messages }: AtProviders): string[] {

@@ -42,12 +42,11 @@ export type CallbackInput = {
   /** Callbacks of one lane are first tried in the order they were made; later attempts keep no order. */
   lane: string
   /** Called for every attempt: signatures with a timestamp are made anew. */
-  build: (at: Date) => { url?: string; headers: Record<string, string>; body: string | Buffer }
+  build: (at: Date) => { headers: Record<string, string>; body: string | Buffer }
   /** What the provider accepts as received. */
   accepts: (status: number) => boolean
   forged?: boolean
   warn?: (status: number, contentType: string, answer: string) => string | null
-  onAnswer?: (answer: string) => void
 }
 
 type Job = {
@@ -58,9 +57,9 @@ type Job = {
 }
 
 export type Callbacks = {
-  log: Map<string, Callback>
-  byMessage: Map<string, string[]>
+  /** Everything sent, by id of its callback. */
   jobs: Map<string, Job>
+  byMessage: Map<string, Callback[]>
   ready: Job[]
   /** What waits behind the first attempt that a lane is making. */
   lanes: Map<string, Job[]>
@@ -78,14 +77,13 @@ type Surroundings = {
 
 const MAX_IN_FLIGHT = 48
 const LONGEST_LANE_WAIT_MS = 1_000
-const KEPT_CALLBACKS = 100_000
+const KEPT_CALLBACKS = 60_000
 const ANSWER_CHARACTERS = 2_000
 
 export function createCallbacks(): Callbacks {
   return {
-    log: new Map(),
-    byMessage: new Map(),
     jobs: new Map(),
+    byMessage: new Map(),
     ready: [],
     lanes: new Map(),
     inFlight: 0,
@@ -119,57 +117,15 @@ export function sendCallback(world: Surroundings, input: CallbackInput): Callbac
     headers: {},
     body: '',
   }
-  remember(world.callbacks, callback)
   const job = { callback, input, firstAt: Date.now(), onAttempt: [] }
-  world.callbacks.jobs.set(callback.id, job)
+  remember(world.callbacks, job)
   joinLane(world, job)
   return callback
 }
 
-/** Sends a callback of the log once more, under the same ids, whatever became of it. */
-export function replayCallback(world: Surroundings, id: string): Callback | null {
-  const job = world.callbacks.jobs.get(id)
-  if (!job) return null
-  return sendCallback(world, job.input)
-}
-
-export const damages = ['signature', 'tampered', 'unsigned', 'stale'] as const
-export type Damage = { kind: (typeof damages)[number]; ageSeconds: number }
-
 /** What a callback of the log was made from. */
 export function findCallbackInput(callbacks: Callbacks, id: string): CallbackInput | null {
   return callbacks.jobs.get(id)?.input ?? null
-}
-
-/** The same callback as an attacker would send it: once, damaged in one way. */
-export function damageCallback(input: CallbackInput, damage: Damage): CallbackInput {
-  return {
-    ...input,
-    forged: true,
-    build(at) {
-      const signedAt = damage.kind === 'stale' ? new Date(at.getTime() - damage.ageSeconds * 1_000) : at
-      const built = input.build(signedAt)
-      if (damage.kind === 'tampered') return { ...built, body: tamper(built.body) }
-      if (damage.kind === 'stale') return built
-      const headers: Record<string, string> = {}
-      for (const [name, value] of Object.entries(built.headers)) {
-        if (!name.includes('signature')) headers[name] = value
-        else if (damage.kind === 'signature') headers[name] = flip(value)
-      }
-      return { ...built, headers }
-    },
-  }
-}
-
-/** Another character in the middle: still well-formed hex or base64, never right. */
-function flip(signature: string): string {
-  const middle = Math.floor(signature.length * 0.6)
-  return `${signature.slice(0, middle)}${signature[middle] === 'a' ? 'b' : 'a'}${signature.slice(middle + 1)}`
-}
-
-/** The last letter or digit of the body becomes another one. */
-function tamper(body: string | Buffer): string {
-  return body.toString().replace(/[a-z0-9](?=[^a-z0-9]*$)/i, (letter) => (letter === '1' ? '2' : '1'))
 }
 
 /** Resolves when the callback was accepted, answered otherwise, given up, or after `waitMs`. */
@@ -189,14 +145,18 @@ export async function waitForAnswer(world: Surroundings, callback: Callback, wai
   })
 }
 
+/** Oldest first. */
+export function listCallbacks(callbacks: Callbacks): Callback[] {
+  return [...callbacks.jobs.values()].map(({ callback }) => callback)
+}
+
 export function listCallbacksOf(callbacks: Callbacks, messageId: string): Callback[] {
-  return (callbacks.byMessage.get(messageId) ?? []).flatMap((id) => callbacks.log.get(id) ?? [])
+  return callbacks.byMessage.get(messageId) ?? []
 }
 
 /** Drops everything, also what waits for a retry; calls on the wire end unheard. */
 export function clearCallbacks(callbacks: Callbacks): void {
   const jobs = [...callbacks.jobs.values()]
-  callbacks.log.clear()
   callbacks.byMessage.clear()
   callbacks.jobs.clear()
   callbacks.ready.length = 0
@@ -204,17 +164,23 @@ export function clearCallbacks(callbacks: Callbacks): void {
   for (const job of jobs) for (const wake of job.onAttempt) wake()
 }
 
-function remember(callbacks: Callbacks, callback: Callback): void {
-  callbacks.log.set(callback.id, callback)
+function remember(callbacks: Callbacks, job: Job): void {
+  const { callback } = job
+  callbacks.jobs.set(callback.id, job)
   for (const id of new Set(callback.message_ids)) {
-    const ids = callbacks.byMessage.get(id)
-    if (ids) ids.push(callback.id)
-    else callbacks.byMessage.set(id, [callback.id])
+    const known = callbacks.byMessage.get(id)
+    if (known) known.push(callback)
+    else callbacks.byMessage.set(id, [callback])
   }
-  if (callbacks.log.size <= KEPT_CALLBACKS) return
-  const oldest = callbacks.log.keys().next().value!
-  callbacks.log.delete(oldest)
-  callbacks.jobs.delete(oldest)
+  if (callbacks.jobs.size > KEPT_CALLBACKS) forgetOldest(callbacks)
+}
+
+/** What still waits to be taken is never forgotten. */
+function forgetOldest(callbacks: Callbacks): void {
+  const [oldest] = callbacks.jobs.values()
+  if (!oldest || oldest.callback.state === 'pending') return
+  callbacks.jobs.delete(oldest.callback.id)
+  for (const id of oldest.callback.message_ids) callbacks.byMessage.delete(id)
 }
 
 function joinLane(world: Surroundings, job: Job): void {
@@ -268,7 +234,6 @@ async function attempt(world: Surroundings, job: Job): Promise<void> {
   callback.next_at = null
   callback.headers = built.headers
   callback.body = built.body.toString()
-  callback.url = built.url ?? callback.url
   const made: CallbackAttempt = { at: world.now().toISOString(), ms: 0, status: null, answer: '' }
   let failure = ''
   try {
@@ -286,7 +251,7 @@ async function attempt(world: Surroundings, job: Job): Promise<void> {
     failure = describeFailure(error)
     made.answer = failure
   }
-  if (!world.callbacks.log.has(callback.id)) return
+  if (!world.callbacks.jobs.has(callback.id)) return
   made.ms = Date.now() - startedAt
   callback.attempts.push(made)
   settle(world, job, made, failure)
@@ -297,7 +262,6 @@ function settle(world: Surroundings, job: Job, made: CallbackAttempt, failure: s
   const { callback, input } = job
   if (made.status !== null && input.accepts(made.status)) {
     callback.state = 'delivered'
-    input.onAnswer?.(made.answer)
     return
   }
   const delayMs = input.forged

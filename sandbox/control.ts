@@ -2,32 +2,101 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import {
   clearCallbacks,
-  damageCallback,
-  damages,
   findCallbackInput,
+  listCallbacks,
   listCallbacksOf,
-  replayCallback,
   sendCallback,
   waitForAnswer,
 } from './callbacks.ts'
 import type { Callback } from './callbacks.ts'
 import { faults, magicRecipients, sameAddress } from './faults.ts'
 import type { FaultName, FaultRule } from './faults.ts'
-import { replyJson } from './http.ts'
+import { damageCallback, damages } from './forgery.ts'
+import { decodePart, replyJson } from './http.ts'
 import type { Call, Reply } from './http.ts'
-import type { Simulator } from './providers/simulator.ts'
+import type { AccountView, Simulator } from './providers/simulator.ts'
 import type { Site } from './site.ts'
 import { providerIds } from './world.ts'
 import type { Message, World } from './world.ts'
 
 const DEFAULT_WAIT_MS = 10_000
 
+type Input = { site: Site; call: Call; first: string | undefined; second: string | undefined }
+type ControlCall = { does: string; run: (input: Input) => Reply | null | Promise<Reply | null> }
+
+/** By method and the word after `/sandbox/`; `GET /sandbox` lists them. */
+const calls: Record<string, ControlCall> = {
+  'GET accounts': {
+    does: 'every account, with what its owner needs to verify callbacks',
+    run: ({ site }) => replyJson(200, { accounts: listAccounts(site) }),
+  },
+  'PUT accounts': {
+    does: '/<provider>/<account> {token?, webhook_url?, secrets…}: makes or changes an account',
+    run: async ({ site, call, first, second }) =>
+      second === undefined
+        ? null
+        : replyJson(200, await simulatorOf(site, first).putAccount(second, readInput(call))),
+  },
+  'POST inbound': {
+    does: '/<provider> {from, to, account, text, …}: a customer writes; answers with what the webhook was answered',
+    run: ({ site, call, first }) => receive(site, simulatorOf(site, first), call),
+  },
+  'GET messages': {
+    does: '?provider=&account=&channel=&direction=&to=&reference=&state=&limit=: messages, their callbacks, effects per our id',
+    run: ({ site, call }) => listMessages(site.world, call.query),
+  },
+  'GET requests': {
+    does: '?limit=: the last raw requests, authorization masked',
+    run: ({ site, call }) => replyJson(200, { requests: site.world.requests.slice(-limitOf(call.query)) }),
+  },
+  'GET callbacks': {
+    does: '?state=pending|delivered|failed&provider=&limit=: callbacks and every attempt at them',
+    run: ({ site, call }) => answerCallbacks(site.world, call.query),
+  },
+  'POST callbacks': {
+    does: '/replay {id}: once more under the same ids; /forge {id | provider, account?, url?, kind: signature|tampered|unsigned|stale}',
+    run: ({ site, call, first }) =>
+      first === 'forge' ? forge(site, call) : first === 'replay' ? replay(site.world, call) : null,
+  },
+  'GET faults': {
+    does: 'rules in force, all faults by name, magic recipients',
+    run: ({ site }) => replyJson(200, { rules: site.world.faults, names: faults, magic: magicRecipients }),
+  },
+  'POST faults': {
+    does: '{provider, fault, match?: {to?, from?, channel?, reference?}, times?, after_ms?, retry_after?, code?, on?: send|lookup}',
+    run: ({ site, call }) => addFault(site.world, readInput(call)),
+  },
+  'DELETE faults': {
+    does: 'ends all rules, or /<id>',
+    run: ({ site, first }) => {
+      site.world.faults = first === undefined ? [] : site.world.faults.filter(({ id }) => id !== first)
+      return replyJson(200, { rules: site.world.faults })
+    },
+  },
+  'GET settings': {
+    does: 'delays, retries, window, rates, clock',
+    run: ({ site }) => replyJson(200, site.world.settings),
+  },
+  'PATCH settings': {
+    does: 'changes some of them',
+    run: ({ site, call }) =>
+      replyJson(200, Object.assign(site.world.settings, settingsSchema.parse(readInput(call)))),
+  },
+  'POST reset': {
+    does: '{accounts?: true}: forgets messages, callbacks, faults, windows and settings; accounts only when asked',
+    run: ({ site, call }) => reset(site, call),
+  },
+}
+
 /** The control API under `/sandbox`: JSON in, JSON out, every fault of the input named. */
 export async function answerControl(site: Site, call: Call): Promise<Reply> {
+  const [, , area, first, second] = call.path.split('/').map(decodePart)
+  if (!area) return replyJson(200, { calls: describeCalls() })
   try {
+    const answered = await calls[`${call.method} ${area}`]?.run({ site, call, first, second })
     return (
-      (await route(site, call)) ??
-      replyJson(404, { error: `no such control call: ${call.method} ${call.path}` })
+      answered ??
+      replyJson(404, { error: `no such call: ${call.method} ${call.path}`, calls: describeCalls() })
     )
   } catch (error) {
     if (error instanceof z.ZodError) {
@@ -39,45 +108,14 @@ export async function answerControl(site: Site, call: Call): Promise<Reply> {
   }
 }
 
-async function route(site: Site, call: Call): Promise<Reply | null> {
-  const { world } = site
-  const [, , area, first, second] = call.path.split('/').map((part) => decodeURIComponent(part))
-  switch (`${call.method} ${area}`) {
-    case 'GET accounts':
-      return replyJson(200, {
-        accounts: Object.values(site.simulators).flatMap((simulator) => simulator.listAccounts()),
-      })
-    case 'PUT accounts':
-      return second
-        ? replyJson(200, await simulatorOf(site, first).putAccount(second, readInput(call)))
-        : null
-    case 'POST inbound':
-      return receive(site, simulatorOf(site, first), call)
-    case 'GET messages':
-      return listMessages(world, call.query)
-    case 'GET requests':
-      return replyJson(200, { requests: world.requests.slice(-limitOf(call.query)) })
-    case 'GET callbacks':
-      return listCallbacks(world, call.query)
-    case 'POST callbacks':
-      return first === 'forge' ? forge(site, call) : first === 'replay' ? replay(world, call) : null
-    case 'GET faults':
-      return replyJson(200, { rules: world.faults, names: faults, magic: magicRecipients })
-    case 'POST faults':
-      return addFault(world, readInput(call))
-    case 'DELETE faults':
-      world.faults = first === undefined ? [] : world.faults.filter(({ id }) => id !== first)
-      return replyJson(200, { rules: world.faults })
-    case 'GET settings':
-      return replyJson(200, world.settings)
-    case 'PATCH settings':
-      Object.assign(world.settings, settingsSchema.parse(readInput(call)))
-      return replyJson(200, world.settings)
-    case 'POST reset':
-      return reset(site, call)
-    default:
-      return null
-  }
+function describeCalls(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(calls).map(([name, { does }]) => [name.replace(' ', ' /sandbox/'), does]),
+  )
+}
+
+function listAccounts(site: Site): AccountView[] {
+  return Object.values(site.simulators).flatMap((simulator) => simulator.listAccounts())
 }
 
 function readInput(call: Call): unknown {
@@ -172,9 +210,9 @@ async function answerCallback(
 
 async function replay(world: World, call: Call): Promise<Reply> {
   const { id } = z.strictObject({ id: z.string() }).parse(readInput(call))
-  const callback = replayCallback(world, id)
-  if (!callback) return replyJson(404, { error: `no callback ${id}` })
-  return answerCallback(world, callback, call.query, {})
+  const known = findCallbackInput(world.callbacks, id)
+  if (!known) return replyJson(404, { error: `no callback ${id}` })
+  return answerCallback(world, sendCallback(world, known), call.query, {})
 }
 
 const forgeSchema = z
@@ -203,8 +241,8 @@ async function forge(site: Site, call: Call): Promise<Reply> {
   return answerCallback(site.world, callback, call.query, {})
 }
 
-function listCallbacks(world: World, query: URLSearchParams): Reply {
-  const wanted = [...world.callbacks.log.values()].filter(
+function answerCallbacks(world: World, query: URLSearchParams): Reply {
+  const wanted = listCallbacks(world.callbacks).filter(
     (callback) =>
       (!query.has('state') || callback.state === query.get('state')) &&
       (!query.has('provider') || callback.provider === query.get('provider')),

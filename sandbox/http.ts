@@ -75,6 +75,15 @@ export function readJsonObject(call: Call): Record<string, unknown> | null {
   }
 }
 
+/** Percent-decoding that leaves what is broken as it is. */
+export function decodePart(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
 /** The value when it is text or a number, else the fallback. */
 export function textOf(value: unknown, fallback = ''): string {
   if (typeof value === 'string') return value

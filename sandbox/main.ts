@@ -17,7 +17,8 @@ try {
     ([id, url]) => `  PROVIDER_URL_${id.toUpperCase()}=${url}`,
   )
   process.stdout.write(`Sandbox at ${sandbox.url}\n${bases.join('\n')}\n`)
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void sandbox.close())
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => void sandbox.close())
 } catch (error) {
   const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
   process.stderr.write(

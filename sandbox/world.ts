@@ -76,7 +76,7 @@ export type World = {
   forgetTimers(): void
 }
 
-const KEPT_MESSAGES = 50_000
+const KEPT_MESSAGES = 20_000
 const KEPT_REQUESTS = 500
 const WINDOW_MS = 24 * 60 * 60 * 1000
 
@@ -146,10 +146,18 @@ export function openWindow(world: World, provider: ProviderId, sender: string, c
   world.windows.set(`${provider} ${sender} ${customer}`, world.now().getTime())
 }
 
-export function isWindowOpen(world: World, provider: ProviderId, sender: string, customer: string): boolean {
+/** Whether the customer wrote to this sender within 24 hours; null means any sender, as of a pool. */
+export function isWindowOpen(
+  world: World,
+  provider: ProviderId,
+  sender: string | null,
+  customer: string,
+): boolean {
   if (world.settings.window === 'off') return true
-  const last = world.windows.get(`${provider} ${sender} ${customer}`)
-  return last !== undefined && world.now().getTime() - last < WINDOW_MS
+  const isRecent = (last: number | undefined) =>
+    last !== undefined && world.now().getTime() - last < WINDOW_MS
+  if (sender !== null) return isRecent(world.windows.get(`${provider} ${sender} ${customer}`))
+  return [...world.windows].some(([key, last]) => key.endsWith(` ${customer}`) && isRecent(last))
 }
 
 const LONGEST_LOOK_MS = 1_000

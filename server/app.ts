@@ -50,6 +50,7 @@ export async function createApp(context: Context, modules: readonly Module[]): P
       reply,
     ),
   )
+  refuseNul(app)
   addAuthentication(app, context)
   await addReference(app)
   app.get('/health', { config: { public: true }, schema: { hide: true } }, async () => ({ status: 'ok' }))
@@ -58,6 +59,26 @@ export async function createApp(context: Context, modules: readonly Module[]): P
   }
   await app.ready()
   return app
+}
+
+/** PostgreSQL's text holds no NUL, so no field of ours may. */
+function refuseNul(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (/(?:^|[^\\])(?:\\\\)*\\u0000/.test(body)) done(nulFound('The body'))
+    else void parse(request, body, done)
+  })
+  app.addHook('onRequest', async (request) => {
+    if (request.url.includes('%00')) throw nulFound('The URL')
+  })
+}
+
+function nulFound(place: string): PipeError {
+  return new PipeError(
+    'nul_character',
+    400,
+    `${place} holds a NUL character (\\u0000), which no field may have.`,
+  )
 }
 
 function addAuthentication(app: App, context: Context): void {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { listCallbacks } from '../callbacks.ts'
 import type { Callback } from '../callbacks.ts'
 import { faults, magicRecipients } from '../faults.ts'
 import type { Reply } from '../http.ts'
@@ -61,7 +62,7 @@ export function renderPage(site: Site): Reply {
 
 function renderTop(world: World): Html {
   const messages = [...world.messages.values()]
-  const callbacks = [...world.callbacks.log.values()]
+  const callbacks = listCallbacks(world.callbacks)
   const sent = messages.filter(({ direction }) => direction === 'outbound').length
   const pending = callbacks.filter(({ state }) => state === 'pending').length
   const failed = callbacks.filter(({ state, forged }) => state === 'failed' && !forged).length
@@ -133,7 +134,7 @@ function renderPen(site: Site): Html {
 }
 
 function renderCallbacks(world: World): Html {
-  const latest = [...world.callbacks.log.values()]
+  const latest = listCallbacks(world.callbacks)
     .slice(-LOOKED_AT)
     .toSorted((a, b) => lastMoment(b).localeCompare(lastMoment(a)))
     .slice(0, SHOWN_CALLBACKS)

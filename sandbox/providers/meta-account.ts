@@ -31,6 +31,7 @@ export type Meta = {
   accounts: Map<string, MetaAccount>
   /** Callback overrides by WABA id. */
   wabaOverrides: Map<string, string>
+  wabaOfToken: Map<string, string>
   templates: Map<string, MetaTemplate[]>
   media: Map<string, MetaMedia>
 }
@@ -52,7 +53,7 @@ export function ensureMetaAccount(meta: Meta, phoneNumberId: string): MetaAccoun
   const account: MetaAccount = {
     phoneNumberId,
     token: null,
-    wabaId: `waba_${phoneNumberId}`,
+    wabaId: madeUpWaba(phoneNumberId),
     displayPhoneNumber: `1555${digitsOf(phoneNumberId)}`,
     appSecret: DEFAULT_APP_SECRET,
     webhookUrl: null,
@@ -60,6 +61,15 @@ export function ensureMetaAccount(meta: Meta, phoneNumberId: string): MetaAccoun
   }
   meta.accounts.set(phoneNumberId, account)
   return account
+}
+
+function madeUpWaba(phoneNumberId: string): string {
+  return `waba_${phoneNumberId}`
+}
+
+/** Whether the account's WABA id was given, rather than made up here. */
+export function isOwnWaba(account: MetaAccount): boolean {
+  return account.wabaId !== madeUpWaba(account.phoneNumberId)
 }
 
 /** Seven digits that stay the same for the same id. */

@@ -1,4 +1,4 @@
-import { readJsonObject, replyJson } from '../http.ts'
+import { decodePart, readJsonObject, replyJson } from '../http.ts'
 import type { Call, Reply } from '../http.ts'
 import { addResendWebhook, createSecret } from './resend-account.ts'
 import type { Resend, ResendAccount, ResendWebhook } from './resend-account.ts'
@@ -94,7 +94,7 @@ function answerSuppressions(
       id: addSuppression(account, email, 'manual', resend.world.now()).id,
     })
   }
-  const wanted = decodeURIComponent(idOrEmail).toLowerCase()
+  const wanted = decodePart(idOrEmail).toLowerCase()
   const found = [...account.suppressions].find(([email, { id }]) => email === wanted || id === wanted)
   if (!found) return null
   if (call.method !== 'DELETE') return replyJson(200, viewSuppression(found))

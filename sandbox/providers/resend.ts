@@ -9,7 +9,7 @@ import type { Call, Reply } from '../http.ts'
 import { startLife } from '../life.ts'
 import { takeRate } from '../rates.ts'
 import { seedFrom } from '../signatures.ts'
-import { addMessage, runAt, setState } from '../world.ts'
+import { addMessage, runAt } from '../world.ts'
 import type { Message, World } from '../world.ts'
 import { changeToken, clearKeyAccounts, createKeyAccounts, findKeyAccount } from './key-accounts.ts'
 import {
@@ -20,6 +20,7 @@ import {
   makeSvixPost,
 } from './resend-account.ts'
 import type { Resend, ResendAccount, ResendWebhook } from './resend-account.ts'
+import { answerEmail } from './resend-emails.ts'
 import { answerReceived, downloadAttachment, receiveResend } from './resend-inbound.ts'
 import { planResendSteps } from './resend-life.ts'
 import { rateHeaders, readResendSend, refuseResend, resendError } from './resend-rules.ts'
@@ -118,6 +119,8 @@ async function routeResend(resend: Resend, call: Call): Promise<Reply> {
   const account = findKeyAccount(resend.accounts, token) ?? createResendAccount(resend, token)
   if (call.method === 'POST' && (call.path === '/emails' || call.path === '/emails/batch'))
     return sendOnce(resend, account, call)
+  if (/restricted/i.test(token))
+    return resendError('restricted_api_key', 'This API key is restricted to only send emails')
   const early = await playBefore(pickLookupFault(resend.world, 'resend'), refuseResend)
   if (early) return early
   if (call.path.startsWith('/emails/receiving/'))
@@ -259,53 +262,6 @@ async function live(
   const readDue = () =>
     message.state === 'scheduled' ? Date.parse(textOf(message.details['scheduled_at'])) : null
   runAt(resend.world, readDue, () => void start())
-}
-
-function answerEmail(resend: Resend, account: ResendAccount, call: Call): Reply {
-  const [, , id = '', verb] = call.path.split('/')
-  const message = resend.world.messages.get(id)
-  if (!message || message.account !== account.name || message.direction !== 'outbound')
-    return resendError('not_found', 'Email not found')
-  if (call.method === 'GET' && verb === undefined) return replyJson(200, describe(message))
-  if (call.method === 'PATCH' && verb === undefined) {
-    const at = readJsonObject(call)?.['scheduled_at']
-    if (typeof at !== 'string' || Number.isNaN(Date.parse(at)))
-      return resendError('validation_error', 'Invalid `scheduled_at` field: use ISO 8601.')
-    if (message.state !== 'scheduled')
-      return resendError('validation_error', 'Only scheduled emails can be updated.')
-    message.details['scheduled_at'] = at
-    return replyJson(200, { object: 'email', id })
-  }
-  if (call.method !== 'POST' || verb !== 'cancel')
-    return resendError('method_not_allowed', 'This endpoint does not support this method.')
-  if (message.state !== 'scheduled')
-    return resendError('validation_error', 'Only scheduled emails can be canceled.')
-  setState(message, 'canceled', resend.world.now())
-  return replyJson(200, { object: 'email', id })
-}
-
-function describe(message: Message): Record<string, unknown> {
-  const { details } = message
-  const tags = isObject(details['tags'])
-    ? Object.entries(details['tags']).map(([name, value]) => ({ name, value }))
-    : []
-  return {
-    object: 'email',
-    id: message.id,
-    message_id: `<${message.id}@sandbox.example>`,
-    to: details['to'],
-    from: message.from,
-    created_at: message.created_at,
-    subject: message.subject,
-    html: message.html,
-    text: message.text,
-    cc: details['cc'],
-    bcc: details['bcc'],
-    reply_to: details['reply_to'],
-    last_event: message.history.at(-1)?.state ?? message.state,
-    scheduled_at: details['scheduled_at'],
-    tags,
-  }
 }
 
 function sample(resend: Resend, name: string | undefined, url: string | undefined): CallbackInput {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { sendCallback } from '../callbacks.ts'
-import { isObject, readJsonObject, replyJson, textOf } from '../http.ts'
+import { decodePart, isObject, readJsonObject, replyJson, textOf } from '../http.ts'
 import type { Call, Reply } from '../http.ts'
 import { createSigningKeys } from '../signatures.ts'
 import { addEventWebhook, makeEventPost, suppressionLists } from './sendgrid-account.ts'
@@ -171,7 +171,7 @@ function answerSuppressionList(
   call: Call,
 ): Reply {
   const entries = account.suppressions.get(list)!
-  const address = email === undefined ? undefined : decodeURIComponent(email).toLowerCase()
+  const address = email === undefined ? undefined : decodePart(email).toLowerCase()
   if (call.method === 'DELETE') {
     if (address === undefined) entries.clear()
     else if (!entries.delete(address)) return sendgridError(404, [{ message: 'Not Found', field: null }])

@@ -104,6 +104,7 @@ async function routeSendgrid(sendgrid: Sendgrid, call: Call): Promise<Reply> {
       return sendgridError(405, [{ message: 'POST method allowed only', field: null }])
     return sendMail(sendgrid, account, call)
   }
+  if (/restricted/i.test(token)) return answerRestricted(call)
   const early = await playBefore(pickLookupFault(sendgrid.world, 'sendgrid'), refuseSendgrid)
   if (early) return early
   if (call.path === '/v3/scopes')
@@ -112,6 +113,12 @@ async function routeSendgrid(sendgrid: Sendgrid, call: Call): Promise<Reply> {
     })
   const answered = answerSendgridSettings(sendgrid, account, call)
   return answered ?? sendgridError(404, [{ message: 'Not Found', field: null }])
+}
+
+/** A key that may send and nothing else. */
+function answerRestricted(call: Call): Reply {
+  if (call.path === '/v3/scopes') return replyJson(200, { scopes: ['mail.send'] })
+  return sendgridError(403, [{ message: 'access forbidden', field: null }])
 }
 
 async function sendMail(sendgrid: Sendgrid, account: SendgridAccount, call: Call): Promise<Reply> {

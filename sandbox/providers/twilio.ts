@@ -1,31 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
-import { sendCallback } from '../callbacks.ts'
-import type { Callback, CallbackInput } from '../callbacks.ts'
+import type { CallbackInput } from '../callbacks.ts'
 import { pickFault, pickLookupFault, playAfter, playBefore } from '../faults.ts'
 import type { Fault } from '../faults.ts'
 import { replyJson } from '../http.ts'
 import type { Call, Reply } from '../http.ts'
 import { startLife } from '../life.ts'
-import type { Step } from '../life.ts'
 import { takeRate } from '../rates.ts'
-import { addMessage, isWindowOpen, runAt, setState } from '../world.ts'
+import { addMessage, runAt } from '../world.ts'
 import type { Message, World } from '../world.ts'
-import { inboundSchema, receiveTwilio } from './twilio-inbound.ts'
-import { answerContent } from './twilio-content.ts'
-import { createHexId, ensureAccount, makeFormPost } from './twilio-account.ts'
-import type { Twilio, TwilioAccount } from './twilio-account.ts'
-import { countSegments, readSend, refuseTwilio, twilioError } from './twilio-rules.ts'
-import type { TwilioSend } from './twilio-rules.ts'
 import { inputError } from './simulator.ts'
 import type { AccountView, Simulator } from './simulator.ts'
+import { createHexId, ensureAccount, makeFormPost } from './twilio-account.ts'
+import type { Twilio, TwilioAccount } from './twilio-account.ts'
+import { answerContent } from './twilio-content.ts'
+import { inboundSchema, receiveTwilio } from './twilio-inbound.ts'
+import { planTwilioSteps, statusParams } from './twilio-life.ts'
+import { answerMessage, describeMessage, listMessages } from './twilio-messages.ts'
+import { readSend, refuseTwilio, twilioError } from './twilio-rules.ts'
+import type { TwilioSend } from './twilio-rules.ts'
 
 const API = '/2010-04-01'
-const CALLBACK_FAILURES: Partial<Record<Fault['name'], number>> = {
-  failed: 30003,
-  window_closed: 63016,
-  pair_limit: 63018,
-}
 
 export function createTwilio(world: World): Simulator {
   const twilio: Twilio = { world, accounts: new Map(), media: new Map() }
@@ -89,13 +84,13 @@ async function routeTwilio(twilio: Twilio, call: Call): Promise<Reply> {
   if (isSend) return sendMessage(twilio, account, call)
   if (sid === undefined) return answerContent(account, call) ?? notFound(call)
   if (rest === '' && call.method === 'GET') return replyJson(200, describeAccount(account))
-  if (rest === '/Messages.json' && call.method === 'GET') return list(twilio, account, call)
+  if (rest === '/Messages.json' && call.method === 'GET') return listMessages(twilio, account, call)
   const [, media] = /^\/Messages\/[^/]+\/Media\/(ME[0-9a-f]+)$/.exec(rest) ?? []
   if (media) return answerMedia(twilio, media) ?? notFound(call)
   const [, messageSid] = /^\/Messages\/([^/]+)\.json$/.exec(rest) ?? []
   const message = messageSid === undefined ? undefined : twilio.world.messages.get(messageSid)
   if (!message || message.account !== account.sid) return notFound(call)
-  return answerOne(twilio, message, call)
+  return answerMessage(twilio, message, call)
 }
 
 /** Basic user and password: the account's own, or an API key of it. The first token seen is the account's. */
@@ -135,9 +130,9 @@ async function sendMessage(twilio: Twilio, account: TwilioAccount, call: Call): 
   if ('error' in checked) return checked.error
   if (account.optedOut.has(`${from} ${to}`)) return twilioError(21610)
   const message = take(twilio, account, checked.send, { channel, reference, fault })
-  const reply = replyJson(201, describe(message))
+  const reply = replyJson(201, describeMessage(message))
   if (checked.send.sendAt) schedule(twilio, account, message, checked.send, fault)
-  else await startLife(world, message, fault, planSteps(twilio, account, message, checked.send, fault))
+  else await startLife(world, message, fault, planTwilioSteps(twilio, account, message, checked.send, fault))
   return playAfter(fault, reply)
 }
 
@@ -188,94 +183,8 @@ function schedule(
 ): void {
   const readDue = () => (message.state === 'scheduled' ? send.sendAt!.getTime() : null)
   const start = () =>
-    void startLife(twilio.world, message, fault, planSteps(twilio, account, message, send, fault))
+    void startLife(twilio.world, message, fault, planTwilioSteps(twilio, account, message, send, fault))
   runAt(twilio.world, readDue, start)
-}
-
-function planSteps(
-  twilio: Twilio,
-  account: TwilioAccount,
-  message: Message,
-  send: TwilioSend,
-  fault: Fault | null,
-): Step[] {
-  const isWhatsapp = message.channel === 'whatsapp'
-  const step = (state: string, errorCode?: number): Step => {
-    if (errorCode) message.details['error_code'] = errorCode
-    return { state, report: () => reportStatus(twilio, account, message, send, { status: state, errorCode }) }
-  }
-  const failure = failureCode(twilio, message, send, fault)
-  if (failure) {
-    const isCarrier = failure < 60_000
-    return isCarrier ? [step('sent'), step('undelivered', failure)] : [step('failed', failure)]
-  }
-  if (fault?.name === 'stuck') return [step('sent')]
-  if (fault?.name === 'read_without_delivered') return [step('sent'), step('read')]
-  return isWhatsapp ? [step('sent'), step('delivered'), step('read')] : [step('sent'), step('delivered')]
-}
-
-function failureCode(
-  twilio: Twilio,
-  message: Message,
-  send: TwilioSend,
-  fault: Fault | null,
-): number | undefined {
-  const asked = fault && CALLBACK_FAILURES[fault.name]
-  if (asked) return fault.code ?? asked
-  const isFreeText = message.channel === 'whatsapp' && !send.contentSid
-  if (isFreeText && !isWindowOpen(twilio.world, 'twilio', message.from, message.to)) return 63016
-  return undefined
-}
-
-type StatusReport = { status: string; errorCode?: number | undefined; messagingServiceSid?: string | null }
-
-function reportStatus(
-  twilio: Twilio,
-  account: TwilioAccount,
-  message: Message,
-  send: TwilioSend,
-  status: StatusReport,
-): Callback | null {
-  if (!send.statusCallback) return null
-  const params = statusParams(account, message, { ...status, messagingServiceSid: send.messagingServiceSid })
-  const post = { url: send.statusCallback, params, messageId: message.id, event: status.status }
-  return sendCallback(twilio.world, makeFormPost(account, post))
-}
-
-type Addressed = Pick<Message, 'id' | 'from' | 'to' | 'channel'>
-
-function statusParams(
-  account: TwilioAccount,
-  message: Addressed,
-  about: StatusReport,
-): Array<[string, string]> {
-  const { status, errorCode, messagingServiceSid } = about
-  const params: Array<[string, string]> = [
-    ['MessageSid', message.id],
-    ['SmsSid', message.id],
-    ['MessageStatus', status],
-    ['SmsStatus', status],
-    ['AccountSid', account.sid],
-    ['From', message.from],
-    ['To', message.to],
-    ['ApiVersion', '2010-04-01'],
-  ]
-  if (messagingServiceSid) params.push(['MessagingServiceSid', messagingServiceSid])
-  if (message.channel === 'whatsapp') {
-    params.push(['ChannelPrefix', 'whatsapp'], ['ChannelToAddress', message.to.replace('whatsapp:', '')])
-    if (status === 'read' || status === 'delivered') params.push(['EventType', status.toUpperCase()])
-  }
-  if (errorCode)
-    params.push(
-      ['ErrorCode', String(errorCode)],
-      ['ErrorMessage', errorCode === 63016 ? '' : describeFailure(errorCode)],
-    )
-  return params
-}
-
-function describeFailure(code: number): string {
-  if (code === 30003) return 'Unreachable destination handset'
-  return code === 63018 ? 'Rate limit exceeded for Channel' : `Message delivery failed (${code})`
 }
 
 function sample(twilio: Twilio, sid: string | undefined, url: string | undefined): CallbackInput {
@@ -291,72 +200,6 @@ function sample(twilio: Twilio, sid: string | undefined, url: string | undefined
   }
   const params = statusParams(account, invented, { status: 'delivered' })
   return makeFormPost(account, { url: target, params, messageId: invented.id, event: 'delivered' })
-}
-
-function answerOne(twilio: Twilio, message: Message, call: Call): Reply {
-  if (call.method === 'GET') return replyJson(200, describe(message))
-  if (call.method === 'DELETE') {
-    twilio.world.messages.delete(message.id)
-    return { status: 204 }
-  }
-  if (call.method !== 'POST') return twilioError(20004)
-  const form = new URLSearchParams(call.body.toString('utf8'))
-  if (form.get('Status') === 'canceled') {
-    if (message.state !== 'scheduled') return twilioError(30409)
-    setState(message, 'canceled', twilio.world.now())
-  }
-  if (form.get('Body') === '') message.text = ''
-  return replyJson(200, describe(message))
-}
-
-function list(twilio: Twilio, account: TwilioAccount, call: Call): Reply {
-  const size = Math.min(Number(call.query.get('PageSize') ?? 50) || 50, 1_000)
-  const found = [...twilio.world.messages.values()].filter(
-    (message) =>
-      message.account === account.sid &&
-      (!call.query.has('To') || message.to === call.query.get('To')) &&
-      (!call.query.has('From') || message.from === call.query.get('From')),
-  )
-  const uri = `${API}/Accounts/${account.sid}/Messages.json`
-  const messages = found.toReversed().slice(0, size).map(describe)
-  return replyJson(200, {
-    messages,
-    page: 0,
-    page_size: size,
-    start: 0,
-    end: messages.length,
-    uri,
-    next_page_uri: null,
-  })
-}
-
-function describe(message: Message): Record<string, unknown> {
-  const uri = `${API}/Accounts/${message.account}/Messages/${message.id}`
-  const media = message.details['media']
-  const sentAt = message.history.find(({ state }) => state === 'sent' || state === 'received')?.at
-  const errorCode = ['undelivered', 'failed'].includes(message.state) ? message.details['error_code'] : null
-  return {
-    sid: message.id,
-    account_sid: message.account,
-    messaging_service_sid: message.details['messaging_service_sid'] ?? null,
-    from: message.from,
-    to: message.to,
-    body: message.text ?? '',
-    status: message.state,
-    direction: message.direction === 'inbound' ? 'inbound' : 'outbound-api',
-    num_segments: String(countSegments(message.text ?? '')),
-    num_media: String(Array.isArray(media) ? media.length : 0),
-    price: sentAt && message.direction === 'outbound' ? '-0.00750' : null,
-    price_unit: 'USD',
-    error_code: errorCode,
-    error_message: typeof errorCode === 'number' ? describeFailure(errorCode) : null,
-    date_created: toRfc2822(message.created_at),
-    date_sent: sentAt ? toRfc2822(sentAt) : null,
-    date_updated: toRfc2822(message.history.at(-1)?.at ?? message.created_at),
-    uri: `${uri}.json`,
-    subresource_uris: { media: `${uri}/Media.json` },
-    api_version: '2010-04-01',
-  }
 }
 
 function describeAccount(account: TwilioAccount): Record<string, unknown> {
@@ -376,8 +219,4 @@ function answerMedia(twilio: Twilio, id: string): Reply | null {
 
 function notFound(call: Call): Reply {
   return twilioError(20404, `The requested resource ${call.path} was not found`)
-}
-
-function toRfc2822(iso: string): string {
-  return new Date(iso).toUTCString().replace('GMT', '+0000')
 }

@@ -61,6 +61,10 @@ export async function runOnce<Answer>(
   return answer
 }
 
+export async function forgetAnswers(db: Kysely<IdempotencyTables>, before: Date): Promise<void> {
+  await db.deleteFrom('idempotency_keys').where('created_at', '<', before).execute()
+}
+
 async function readAnswer<Answer>(
   db: Kysely<IdempotencyTables>,
   scope: TenantScope,

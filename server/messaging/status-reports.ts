@@ -77,6 +77,8 @@ export async function applyStatus(
     })
   }
   if (!applied) return 'late'
+  // The tenant was told when we took the message.
+  if (report.status === 'queued' || report.status === 'scheduled') return 'applied'
   const { error } = report
   const extra =
     report.status === 'failed'

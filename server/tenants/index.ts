@@ -1,4 +1,5 @@
 import type { Module } from '#core/module.ts'
+import { jobs } from './jobs.ts'
 import { routes } from './routes.ts'
 
 export {
@@ -20,4 +21,5 @@ export const tenants: Module = {
   needs: [],
   migrations: new URL('./migrations/', import.meta.url),
   routes,
+  jobs,
 }

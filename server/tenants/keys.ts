@@ -1,10 +1,29 @@
 import type { Context } from '#core/context.ts'
-import { notFound } from '#core/errors.ts'
+import { notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
+import type { Caller } from './caller.ts'
 import { createKey, hashKey, prefixOfKey } from './key-format.ts'
 import { hasAdminKey, insertKey, type KeyOwner, type KeyRow, listKeys, revokeKey } from './queries.ts'
 import type { Key, NewKey } from './schema.ts'
+
+/**
+ * Makes a key on behalf of a caller.
+ * @throws PipeError `scope_missing` (403) when the key would be allowed more than its maker is
+ */
+export function issueKeyFor(context: Context, caller: Caller, owner: KeyOwner, input: NewKey) {
+  const excess = input.scopes.filter(
+    (scope) => !caller.scopes.includes('*') && !caller.scopes.includes(scope),
+  )
+  if (excess.length > 0) {
+    throw new PipeError(
+      'scope_missing',
+      403,
+      `A key can not be given scopes its maker lacks: ${excess.join(', ')}.`,
+    )
+  }
+  return issueKey(context, owner, input)
+}
 
 /** The answer is the only place where the key itself ever stands. */
 export async function issueKey(

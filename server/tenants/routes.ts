@@ -3,7 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { App } from '#core/module.ts'
 import { pageOf, pageQuery } from '#core/pagination.ts'
 import { requireProduct, scopeFor, type Caller } from './caller.ts'
-import { deleteKey, getKeys, issueKey } from './keys.ts'
+import { deleteKey, getKeys, issueKeyFor } from './keys.ts'
 import type { KeyOwner } from './queries.ts'
 import { CreatedKey, Key, NewKey, NewProduct, NewTenant, Product, Tenant } from './schema.ts'
 import { createProduct, createTenant, getProducts, getTenants } from './tenants.ts'
@@ -99,7 +99,14 @@ function keyRoutes(app: App, context: Context, owners: 'products' | 'tenants', o
     async (request, reply) =>
       reply
         .code(201)
-        .send(await issueKey(context, await ownerOf(request.caller, request.params.id), request.body)),
+        .send(
+          await issueKeyFor(
+            context,
+            request.caller,
+            await ownerOf(request.caller, request.params.id),
+            request.body,
+          ),
+        ),
   )
   app.get(
     `/${owners}/:id/keys`,

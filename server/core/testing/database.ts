@@ -76,17 +76,14 @@ function withDatabase(clusterUrl: string, name: string): string {
 }
 
 const server = new URL('../../', import.meta.url)
-/** What other modules' migrations build on. */
-const firstModules = ['core', 'tenants', 'jobs', 'connections', 'webhooks/inbound', 'webhooks/outbound']
+/** What other modules' migrations build on, in this order. */
+const spine = ['core', 'tenants', 'jobs', 'connections', 'webhooks/inbound', 'webhooks/outbound']
 
 async function findMigrations(): Promise<MigrationSource[]> {
   const folders = await readdir(server, { recursive: true })
   const modules = folders
-    .filter((path) => /^(webhooks\/)?\w+\/migrations$/.test(path))
-    .map((path) => path.slice(0, -'/migrations'.length))
-  const rest = modules.filter((module) => !firstModules.includes(module)).toSorted()
-  return [...firstModules, ...rest].map((module) => ({
-    module,
-    folder: new URL(`${module}/migrations/`, server),
-  }))
+    .flatMap((path) => /^((?:webhooks\/)?\w+)\/migrations$/.exec(path)?.[1] ?? [])
+    .toSorted()
+  const ordered = new Set([...spine.filter((module) => modules.includes(module)), ...modules])
+  return [...ordered].map((module) => ({ module, folder: new URL(`${module}/migrations/`, server) }))
 }

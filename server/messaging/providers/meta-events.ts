@@ -17,18 +17,18 @@ const seconds = z.union([z.string().regex(/^\d{1,11}$/), z.int().min(0).max(99_9
 
 const delivery = z.looseObject({ entry: z.array(z.unknown()) })
 
-const entry = z.looseObject({ id: optionalText, time: optional(seconds), changes: z.unknown() })
+const entry = z.looseObject({ id: optionalText, time: optional(seconds), changes: optional(z.unknown()) })
 type Entry = z.output<typeof entry>
 
 const change = z.looseObject({
   field: optionalText,
   value: z.looseObject({
     metadata: optionalObject({ phone_number_id: optionalText, display_phone_number: optionalText }),
-    contacts: z.unknown(),
-    messages: z.unknown(),
-    statuses: z.unknown(),
-    errors: z.unknown(),
-    user_preferences: z.unknown(),
+    contacts: optional(z.unknown()),
+    messages: optional(z.unknown()),
+    statuses: optional(z.unknown()),
+    errors: optional(z.unknown()),
+    user_preferences: optional(z.unknown()),
   }),
 })
 type Value = z.output<typeof change>['value']
@@ -46,7 +46,7 @@ const statusEvent = z.looseObject({
   recipient_id: optionalText,
   recipient_user_id: optionalText,
   biz_opaque_callback_data: optionalText,
-  errors: z.unknown(),
+  errors: optional(z.unknown()),
 })
 
 const preference = z.looseObject({

@@ -16,7 +16,7 @@ const event = z.looseObject({
     to: optional(z.array(z.string())),
     received_for: optional(z.array(z.string())),
     subject: optionalText,
-    tags: optionalObject({ tenant_id: z.unknown(), message_id: optionalText }),
+    tags: optionalObject({ tenant_id: optional(z.unknown()), message_id: optionalText }),
     bounce: optionalObject({ type: optionalText, message: optionalText }),
     failed: optionalObject({ reason: optionalText }),
     suppressed: optionalObject({ type: optionalText, reason: optionalText, message: optionalText }),

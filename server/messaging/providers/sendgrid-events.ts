@@ -16,7 +16,7 @@ const event = z.looseObject({
   sg_event_id: optionalText,
   sg_message_id: optionalText,
   message_id: optionalText,
-  tenant_id: z.unknown(),
+  tenant_id: optional(z.unknown()),
   type: optionalText,
   reason: optionalText,
   response: optionalText,

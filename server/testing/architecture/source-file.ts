@@ -14,6 +14,8 @@ export interface Token {
   /** Without quotes; `…` stands for what a template fills in. */
   value: string
   line: number
+  /** What a template fills in, in order. */
+  holes?: Token[][]
 }
 
 /** Every file with one of the endings in these folders of the repository, sorted by path. */
@@ -37,8 +39,8 @@ export function readTokens(text: string): Token[] {
   scanner.setText(text)
   const lineStarts = computeLineStarts(text)
   const tokens: Token[] = []
-  /** What a closing brace closes, innermost last: a block, or the `${` of this template. */
-  const open: Array<Token | undefined> = []
+  /** What a closing brace closes, innermost last: a block, or the `${` of a template before token `start`. */
+  const open: Array<{ template: Token; start: number } | undefined> = []
   let line = 1
   for (;;) {
     let kind = scanner.scan()
@@ -46,11 +48,12 @@ export function readTokens(text: string): Token[] {
     while ((lineStarts[line] ?? Infinity) <= scanner.getTokenStart()) line += 1
     if (isSlash(kind) && !endsExpression(tokens.at(-1))) kind = scanner.reScanSlashToken()
     if (kind === SyntaxKind.CloseBraceToken) {
-      const template = open.pop()
-      if (template !== undefined) {
+      const hole = open.pop()
+      if (hole !== undefined) {
         const part = scanner.reScanTemplateToken(false)
-        template.value += `…${scanner.getTokenValue()}`
-        if (part === SyntaxKind.TemplateMiddle) open.push(template)
+        hole.template.value += `…${scanner.getTokenValue()}`
+        hole.template.holes?.push(tokens.slice(hole.start))
+        if (part === SyntaxKind.TemplateMiddle) open.push({ ...hole, start: tokens.length })
         continue
       }
     }
@@ -58,7 +61,10 @@ export function readTokens(text: string): Token[] {
     token.value = token.kind === 'mark' ? scanner.getTokenText() : scanner.getTokenValue()
     tokens.push(token)
     if (kind === SyntaxKind.OpenBraceToken) open.push(undefined)
-    if (kind === SyntaxKind.TemplateHead) open.push(token)
+    if (kind === SyntaxKind.TemplateHead) {
+      token.holes = []
+      open.push({ template: token, start: tokens.length })
+    }
   }
 }
 

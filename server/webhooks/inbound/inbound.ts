@@ -49,7 +49,8 @@ export async function receiveWebhook<Credentials>(
   const refusal = inspect(webhook, receiver, connection, context.now())
   const row = toRow(context, webhook, receiver, refusal)
   if (refusal !== undefined) {
-    await insertWebhooks(context.database.system, [row])
+    if (mayKeepRefusal(receiver.scope.tenantId, context.now()))
+      await insertWebhooks(context.database.system, [row])
     throw new PipeError('webhook_refused', 403, refusal.reason, {
       errors: [{ field: refusal.check, message: refusal.reason }],
     })
@@ -57,6 +58,22 @@ export async function receiveWebhook<Credentials>(
   await storeOf(context.database)({ row, receiver, now: context.now() })
   wakeWork('job')
   return provider.acknowledgement
+}
+
+const refusalsKeptPerMinute = 60
+const refusals = new Map<string, number>()
+let refusalsMinute = 0
+
+/** Anybody may knock: so that nobody can fill the vault, a tenant's refused webhooks are kept up to a number a minute. */
+function mayKeepRefusal(tenantId: string, now: Date): boolean {
+  const minute = Math.floor(now.getTime() / 60_000)
+  if (minute !== refusalsMinute) {
+    refusals.clear()
+    refusalsMinute = minute
+  }
+  const count = (refusals.get(tenantId) ?? 0) + 1
+  refusals.set(tenantId, count)
+  return count <= refusalsKeptPerMinute
 }
 
 interface Refusal {
