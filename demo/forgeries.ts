@@ -10,7 +10,7 @@ export async function refuseForgeries(scene: Scene, players: readonly Player[]):
 }
 
 async function refuseForgedCallbacks({ screen, sandbox }: Scene, players: readonly Player[]): Promise<void> {
-  const row = screen.row({ product: 'PipeCore', text: 'callbacks, falsely signed' })
+  const row = screen.row({ product: 'PipeCore', text: 'callbacks, falsely signed: 403' })
   const accounts = new Map<ProviderId, Connection>()
   for (const connection of players.flatMap(({ product }) => product.connections)) {
     accounts.set(connection.provider, connection)
@@ -23,13 +23,13 @@ async function refuseForgedCallbacks({ screen, sandbox }: Scene, players: readon
       { body },
     )
     check(`The answer to a forged callback of ${providerNames[provider]}`, answered?.status, 403)
-    row.refuse(`${providerNames[provider]} 403`)
+    row.refuse(providerNames[provider])
   }
   row.end()
 }
 
 async function refuseForgedEvents({ screen }: Scene, players: readonly Player[]): Promise<void> {
-  const row = screen.row({ product: 'Backends', text: 'events, falsely signed' })
+  const row = screen.row({ product: 'Backends', text: 'events, falsely signed: 401' })
   for (const { product, backend } of players) {
     const headers = {
       'webhook-id': 'evt_forged',
@@ -39,7 +39,7 @@ async function refuseForgedEvents({ screen }: Scene, players: readonly Player[])
     const body = JSON.stringify({ id: 'evt_forged', event: 'message.read', tenant_id: product.tenantId })
     const { status } = await fetch(backend.url, { method: 'POST', headers, body })
     check(`The answer of ${product.name}'s backend to a forged event`, status, 401)
-    row.refuse(`${product.name} 401`)
+    row.refuse(product.name)
   }
   row.end()
 }
@@ -47,9 +47,9 @@ async function refuseForgedEvents({ screen }: Scene, players: readonly Player[])
 /** Another product's tenant does not even exist. */
 async function refuseStranger({ screen }: Scene, [own, other]: readonly Player[]): Promise<void> {
   if (own === undefined || other === undefined) return
-  const text = `${own.product.name}'s key, ${other.product.name}'s log`
+  const text = `${own.product.name}'s key, ${other.product.name}'s log: 404`
   const row = screen.row({ product: 'PipeCore', text })
   await own.pipecore('GET', `/messaging/logs/${other.product.tenantId}`, { status: 404 })
-  row.refuse('404')
+  row.refuse(other.product.tenantId)
   row.end()
 }

@@ -14,7 +14,7 @@ const stage = createStage()
 const callbackDelayMs = 120
 
 async function play(): Promise<void> {
-  screen.title('PipeCore', 'three products, four providers, one core')
+  screen.chapter('PipeCore', 'three products, four providers, one core')
   const scene = await startAll()
 
   screen.chapter(
@@ -79,9 +79,9 @@ async function play(): Promise<void> {
   await refuseForgeries(scene, players)
 
   screen.chapter('Counts', 'as PipeCore, the providers and the backends tell them')
-  await showTotals(scene, players, accepted)
+  const summary = await showTotals(scene, players, accepted)
   check("Errors in PipeCore's log", stage.listErrors(), [])
-  screen.success('Every step held')
+  screen.success('Every step held', summary)
 }
 
 /** The providers first: PipeCore is told where they are. */
@@ -105,7 +105,7 @@ async function refuseOutsideWindow(_: Scene, { product, pipecore }: Player): Pro
   const body = { tenant_id: product.tenantId, ...cast.reminderByWhatsapp }
   const problem = await pipecore<{ code: string }>('POST', '/messaging/send/whatsapp', { body, status: 422 })
   check('Why WhatsApp takes no text yet', problem.code, 'window_closed')
-  row.refuse('422 window_closed: the customer must write first')
+  row.refuse('422 window_closed')
   row.end()
 }
 
@@ -114,7 +114,7 @@ async function answerAutomatically(scene: Scene, player: Player): Promise<Messag
   const body = {
     channel: 'whatsapp',
     keywords: ['reprogramar'],
-    body: 'Elige tu nueva hora en https://genda.com/reprogramar',
+    body: 'Elige tu nueva hora: https://genda.com/reprogramar',
   }
   await pipecore('PUT', `/messaging/auto-replies/${product.tenantId}/reprogramar`, { body })
   const received = await receive(scene, player, {
@@ -125,7 +125,7 @@ async function answerAutomatically(scene: Scene, player: Player): Promise<Messag
   const row = screen.row({
     ...who(product, 'whatsapp', 'meta'),
     arrow: '→',
-    text: 'Elige tu nueva hora en https…',
+    text: 'Elige tu nueva hora',
   })
   const [queued] = await backend.waitFor('The automatic reply', (event) => {
     return event.event === 'message.queued' && event.reference === received.message_id
@@ -147,17 +147,20 @@ async function end(code: number): Promise<void> {
 
 async function fail(error: unknown): Promise<void> {
   if (isEnding) return
+  const details = describe(error)
+  for (const line of stage.listErrors().slice(-5)) details.push(['log', line])
+  screen.failure(error instanceof StepFailed ? `Failed: ${error.message}` : 'Failed', details)
+  await end(1)
+}
+
+function describe(error: unknown): Array<[string, string]> {
   if (error instanceof StepFailed) {
-    screen.failure(`Failed: ${error.message}`, [
+    return [
       ['expected', error.expected],
       ['found', error.found],
-    ])
-  } else
-    screen.failure('Failed', [
-      ['error', error instanceof Error ? (error.stack ?? error.message) : String(error)],
-    ])
-  for (const line of stage.listErrors().slice(-5)) screen.note(line)
-  await end(1)
+    ]
+  }
+  return [['error', error instanceof Error ? (error.stack ?? error.message) : String(error)]]
 }
 
 process.on('SIGINT', () => void end(130))

@@ -1,14 +1,12 @@
 const columns = { product: 10, channel: 9, provider: 9, text: 31 }
 const margin = '  '
-const width = 108
-
-type Paint = (text: string) => string
+const gap = '  '
 
 /** One line of the timeline, which grows while things happen. */
 export interface Row {
   /** `✓ delivered` */
   tick(label: string): void
-  /** `✗ 401`: refused, as it should be. */
+  /** `✗ Twilio`: refused, as it should be. */
   refuse(label: string): void
   /** As is, for instance one letter of a stream. */
   add(text: string): void
@@ -16,7 +14,7 @@ export interface Row {
 }
 
 export interface RowStart {
-  product?: string
+  product: string
   channel?: string
   provider?: string
   arrow?: '→' | '←' | '·'
@@ -26,78 +24,89 @@ export interface RowStart {
 export interface Table {
   head: readonly string[]
   rows: ReadonlyArray<readonly string[]>
-  /** Columns of numbers stand on the right. */
-  right: readonly number[]
+  /** Columns of numbers, which stand on the right. */
+  numbers: readonly number[]
 }
 
 export interface Screen {
-  title(text: string, about: string): void
-  chapter(text: string, about: string): void
+  chapter(title: string, about: string): void
   row(start: RowStart): Row
   table(table: Table): void
-  success(text: string): void
-  failure(text: string, details: ReadonlyArray<readonly [string, string]>): void
-  note(text: string): void
+  success(title: string, about: string): void
+  failure(title: string, details: ReadonlyArray<readonly [string, string]>): void
   paint(name: string, text: string): string
 }
 
 const colours: Readonly<Record<string, number>> = {
+  dim: 245,
   tick: 71,
-  refuse: 167,
+  refuse: 179,
+  failure: 167,
   TableFlow: 173,
   Genda: 74,
   ROE: 140,
   Resend: 180,
-  SendGrid: 74,
+  SendGrid: 73,
 }
 
 /** Writes a timeline to standard output: colour on a terminal or with FORCE_COLOR, never with NO_COLOR. */
 export function createScreen(): Screen {
   const startedAt = performance.now()
+  const colourful = isColourful()
+  const style = (codes: string, text: string) => (colourful ? `\u001b[${codes}m${text}\u001b[0m` : text)
+  const bold = (text: string) => style('1', text)
+  const paint = (name: string, text: string) => {
+    const colour = colours[name]
+    return colour === undefined ? text : style(`38;5;${colour}`, text)
+  }
+  const clock = () => `${((performance.now() - startedAt) / 1000).toFixed(2)} s`
   const write = (text: string) => void process.stdout.write(text)
-  const { bold, dim, paint } = createPaints(isColourful())
   let isRowOpen = false
-  const closeRow = () => {
+  const endRow = () => {
     if (isRowOpen) write('\n')
     isRowOpen = false
   }
-  const clock = () => `${((performance.now() - startedAt) / 1000).toFixed(2)} s`.padStart(8)
-  const line = (text: string) => {
-    closeRow()
+  const writeLine = (text = '') => {
+    endRow()
     write(`${margin}${text}`.trimEnd() + '\n')
   }
   return {
-    title: (text, about) => line(`\n${margin}${bold(text)}  ${dim(about)}`.trimStart()),
-    chapter(text, about) {
-      line('')
-      line(`${bold(text)}  ${dim(about)}`)
-      line(dim('─'.repeat(width)))
+    paint,
+    chapter(title, about) {
+      writeLine()
+      writeLine(`${bold(title)}${gap}${paint('dim', about)}`)
     },
-    row({ product = '', channel = '', provider = '', arrow = ' ', text }) {
-      closeRow()
+    row({ product, channel = '', provider = '', arrow = ' ', text }) {
+      endRow()
       isRowOpen = true
       const who = paint(product, fit(product, columns.product))
       const where = `${fit(channel, columns.channel)} ${fit(provider, columns.provider)}`
-      write(`${margin}${dim(clock())}  ${who} ${where} ${dim(arrow)} ${fit(text, columns.text)}`)
+      write(`${margin}${paint('dim', clock().padStart(8))}${gap}${who} ${where} ${paint('dim', arrow)} `)
+      write(fit(text, columns.text))
       return {
-        tick: (label) => write(` ${paint('tick', '✓')} ${label}`),
-        refuse: (label) => write(` ${paint('refuse', '✗')} ${label}`),
+        tick: (label) => write(`${gap}${paint('tick', '✓')} ${label}`),
+        refuse: (label) => write(`${gap}${paint('refuse', '✗')} ${label}`),
         add: write,
-        end: closeRow,
+        end: endRow,
       }
     },
     table(table) {
-      for (const [index, text] of layOut(table).entries()) line(index === 0 ? dim(text) : text)
+      const [head = '', ...rows] = layOut(table)
+      writeLine()
+      writeLine(paint('dim', head))
+      for (const row of rows) writeLine(row)
     },
-    success: (text) =>
-      line(`\n${margin}${paint('tick', '✓')} ${bold(text)}  ${dim(clock().trim())}\n`.trimStart()),
-    failure(text, details) {
-      line('')
-      line(`${paint('refuse', '✗')} ${bold(text)}`)
-      for (const [label, detail] of details) line(`${dim(label.padEnd(10))} ${detail}`)
+    success(title, about) {
+      writeLine()
+      writeLine(`${paint('tick', '✓')} ${bold(title)}${gap}${about}, ${clock()}`)
+      writeLine()
     },
-    note: (text) => line(dim(text)),
-    paint,
+    failure(title, details) {
+      writeLine()
+      writeLine(`${paint('failure', '✗')} ${bold(title)}`)
+      for (const [label, detail] of details) writeLine(`${paint('dim', label.padEnd(10))}${detail}`)
+      writeLine()
+    },
   }
 }
 
@@ -107,32 +116,19 @@ function isColourful(): boolean {
   return forced === undefined || forced === '' ? process.stdout.isTTY : forced !== '0'
 }
 
-function createPaints(colourful: boolean): { bold: Paint; dim: Paint; paint: Screen['paint'] } {
-  const wrap = (codes: string, text: string) =>
-    colourful && text !== '' ? `\u001b[${codes}m${text}\u001b[0m` : text
-  return {
-    bold: (text) => wrap('1', text),
-    dim: (text) => wrap('38;5;245', text),
-    paint(name, text) {
-      const colour = colours[name]
-      return colour === undefined ? text : wrap(`38;5;${colour}`, text)
-    },
-  }
-}
-
 /** Exactly so many characters; what the demo writes are characters of one code unit and one column. */
 function fit(text: string, length: number): string {
   return text.length <= length ? text.padEnd(length) : `${text.slice(0, length - 1)}…`
 }
 
-function layOut({ head, rows, right }: Table): string[] {
+function layOut({ head, rows, numbers }: Table): string[] {
   const lines = [head, ...rows]
   const widths = head.map((_, column) => Math.max(...lines.map((cells) => (cells[column] ?? '').length)))
   return lines.map((cells) =>
     cells
       .map((cell, column) => {
-        const space = widths[column] ?? 0
-        return right.includes(column) ? cell.padStart(space) : cell.padEnd(space)
+        const width = widths[column] ?? 0
+        return numbers.includes(column) ? cell.padStart(width) : cell.padEnd(width)
       })
       .join('   '),
   )

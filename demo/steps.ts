@@ -44,7 +44,7 @@ export interface SavedConnection {
 export const channelNames: Readonly<Record<Channel, string>> = {
   whatsapp: 'WhatsApp',
   sms: 'SMS',
-  email: 'e-mail',
+  email: 'E-mail',
 }
 export const providerNames: Readonly<Record<ProviderId, string>> = {
   twilio: 'Twilio',

@@ -3,6 +3,7 @@ import { check, StepFailed } from './check.ts'
 import { type Connection, orderByEmail, type ProviderId } from './products.ts'
 import { connect } from './setup.ts'
 import {
+  channelNames,
   type Message,
   type Player,
   providerNames,
@@ -26,11 +27,11 @@ export async function switchWhileSending(scene: Scene, player: Player, next: Con
   const halfway = Promise.withResolvers<void>()
   const row = screen.row({
     product: product.name,
-    channel: 'e-mail',
+    channel: channelNames.email,
     arrow: '→',
     text: `${mails} e-mails, accepted by`,
   })
-  row.add(' ')
+  row.add('  ')
   let isSwitched = false
   const sendAll = async () => {
     const sent: Message[] = []
@@ -100,11 +101,11 @@ async function showDeliveries(
   const acceptedBy = new Map(sent.map(({ id, provider }) => [id, provider]))
   const row = scene.screen.row({
     product: product.name,
-    channel: 'e-mail',
+    channel: channelNames.email,
     arrow: '←',
     text: `${mails} e-mails, delivered by`,
   })
-  row.add(' ')
+  row.add('  ')
   for (let count = 1; count <= mails; count += 1) {
     const arrived = await backend.waitFor(
       `message.delivered of the e-mails of the stream`,

@@ -8,6 +8,7 @@ interface LoggedMessage extends Message {
 
 interface SandboxMessage {
   id: string
+  direction: 'outbound' | 'inbound'
   reference: string | null
   callbacks: Array<{ state: string }>
 }
@@ -18,36 +19,56 @@ interface AtProviders {
   messages: SandboxMessage[]
 }
 
-/** Compares what was asked for with what PipeCore, the providers and the backends know, and shows the counts. */
+/**
+ * Compares what was asked for with what PipeCore, the providers and the backends know, shows the counts and
+ * answers the sum of them.
+ */
 export async function showTotals(
-  scene: Scene,
+  { screen, sandbox }: Scene,
   players: readonly Player[],
   accepted: readonly Message[],
-): Promise<void> {
-  const { screen, sandbox } = scene
+): Promise<string> {
   const logged: LoggedMessage[] = []
-  for (const { pipecore, product } of players) {
-    const path = `/messaging/logs/${product.tenantId}?limit=200`
-    logged.push(...(await pipecore<{ data: LoggedMessage[] }>('GET', path)).data.toReversed())
-  }
-  const sent = logged.filter(({ direction }) => direction === 'out').map(({ id }) => id)
-  check('Every message, and no other', sent.toSorted(), accepted.map(({ id }) => id).toSorted())
+  for (const player of players) logged.push(...(await readLog(player)))
+  const sent = logged.filter(({ direction }) => direction === 'out')
+  check('Every message, and no other', idsOf(sent), idsOf(accepted))
   const atProviders = await sandbox<AtProviders>('GET', '/sandbox/messages?limit=10000')
   const once = Object.fromEntries(accepted.map(({ id }) => [id, 1]))
-  check('Effects at the providers: one per message', atProviders.effects, once)
+  check('One effect per message at the providers', atProviders.effects, once)
+  const taken = atProviders.messages.filter(({ direction }) => direction === 'outbound')
+  check('No effect at the providers beside them', taken.length, accepted.length)
   screen.table({
-    head: ['Tenant', 'Channel', 'Provider', '', 'Messages', 'Status', 'Effects', 'Callbacks taken'],
+    head: ['Tenant', 'Channel', 'Provider', '', 'Messages', 'Provider effects', 'Callbacks taken'],
     rows: [...Map.groupBy(logged, keyOf).values()].map((group) => rowOf(group, atProviders)),
-    right: [4],
+    numbers: [],
   })
-  screen.note('')
   const rows: string[][] = []
   for (const player of players) rows.push(await countEvents(player))
   screen.table({
     head: ['Backend', 'Events sent', 'Received', 'Signatures verified', 'Forgeries refused'],
     rows,
-    right: [1, 2, 3, 4],
+    numbers: [1, 2, 3, 4],
   })
+  const events = rows.reduce((total, row) => total + Number(row[1]), 0)
+  return `${logged.length} messages, ${taken.length} effects, ${events} events`
+}
+
+/** Oldest first. The statistics are counted from the same messages and must agree. */
+async function readLog({ product, pipecore }: Player): Promise<LoggedMessage[]> {
+  const path = `/messaging/logs/${product.tenantId}?limit=200`
+  const { data } = await pipecore<{ data: LoggedMessage[] }>('GET', path)
+  const { totals } = await pipecore<{ totals: { sent: number; received: number } }>(
+    'GET',
+    `/messaging/stats/${product.tenantId}`,
+  )
+  const sent = data.filter(({ direction }) => direction === 'out').length
+  const counted = { sent: totals.sent, received: totals.received }
+  check(`Statistics of ${product.tenantId}`, counted, { sent, received: data.length - sent })
+  return data.toReversed()
+}
+
+function idsOf(list: ReadonlyArray<{ id: string }>): string[] {
+  return list.map(({ id }) => id).toSorted()
 }
 
 function keyOf({ tenant_id: tenant, channel, provider, direction }: LoggedMessage): string {
@@ -56,42 +77,42 @@ function keyOf({ tenant_id: tenant, channel, provider, direction }: LoggedMessag
 
 function rowOf(group: readonly LoggedMessage[], { effects, messages }: AtProviders): string[] {
   const [{ tenant_id: tenant, channel, provider, direction }] = group as [LoggedMessage]
-  const statuses = [...Map.groupBy(group, ({ status }) => status)]
   const callbacks = group.flatMap(({ id, provider_message_id: providerId }) => {
     return messages.find((one) => one.reference === id || one.id === providerId)?.callbacks ?? []
   })
   const taken = callbacks.filter(({ state }) => state === 'delivered').length
   check(`Callbacks of ${providerNames[provider]} that PipeCore took for ${tenant}`, taken, callbacks.length)
+  const statuses = [...Map.groupBy(group, ({ status }) => status)]
+  const isOut = direction === 'out'
   return [
     tenant,
     channelNames[channel],
     providerNames[provider],
-    direction,
-    String(group.length),
+    isOut ? '→' : '←',
     statuses.map(([status, ones]) => `${ones.length} ${status}`).join(', '),
-    direction === 'in' ? '' : `${group.filter(({ id }) => effects[id] === 1).length} × 1`,
+    isOut ? `${group.filter(({ id }) => effects[id] === 1).length}, 1 each` : '',
     `${taken} of ${callbacks.length}`,
   ]
 }
 
 /** Waits for events still on their way: what PipeCore recorded must be what the backend has. */
-async function countEvents({ product, pipecore, backend }: Player): Promise<string[]> {
-  const recorded = await listEventIds({ product, pipecore, backend })
+async function countEvents(player: Player): Promise<string[]> {
+  const { product, backend } = player
+  const recorded = await listEvents(player)
   await backend.waitFor(`Events of ${product.name}`, () => true, recorded.length)
-  const received = backend.events.map(({ id }) => id)
-  check(`Events of ${product.name}`, received.toSorted(), recorded.toSorted())
+  check(`Events of ${product.name}`, idsOf(backend.events), idsOf(recorded))
   const { verified, refused } = backend.counts
-  return [product.name, ...[recorded.length, received.length, verified, refused].map(String)]
+  return [product.name, ...[recorded.length, backend.events.length, verified, refused].map(String)]
 }
 
-async function listEventIds({ product, pipecore }: Player): Promise<string[]> {
-  const ids: string[] = []
-  let cursor = ''
-  do {
-    const path = `/webhooks/events?limit=200&tenant_id=${product.tenantId}${cursor && `&cursor=${cursor}`}`
+async function listEvents({ product, pipecore }: Player): Promise<Array<{ id: string }>> {
+  const events: Array<{ id: string }> = []
+  let cursor: string | null = ''
+  while (cursor !== null) {
+    const path: string = `/webhooks/events?limit=200&tenant_id=${product.tenantId}${cursor && `&cursor=${cursor}`}`
     const page = await pipecore<{ data: Array<{ id: string }>; next_cursor: string | null }>('GET', path)
-    ids.push(...page.data.map(({ id }) => id))
-    cursor = page.next_cursor ?? ''
-  } while (cursor !== '')
-  return ids
+    events.push(...page.data)
+    cursor = page.next_cursor
+  }
+  return events
 }

@@ -1,15 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
-import {
-  clearCallbacks,
-  findCallbackInput,
-  listCallbacks,
-  listCallbacksOf,
-  sendCallback,
-  waitForAnswer,
-} from './callbacks.ts'
+import { clearCallbacks, findCallbackInput, sendCallback, waitForAnswer } from './callbacks.ts'
 import type { Callback } from './callbacks.ts'
-import { faults, magicRecipients, sameAddress } from './faults.ts'
+import { answerCallbacks, limitOf, listMessages } from './control-lists.ts'
+import { faults, magicRecipients } from './faults.ts'
 import type { FaultName, FaultRule } from './faults.ts'
 import { damageCallback, damages } from './forgery.ts'
 import { decodePart, replyJson } from './http.ts'
@@ -17,11 +11,12 @@ import type { Call, Reply } from './http.ts'
 import type { AccountView, Simulator } from './providers/simulator.ts'
 import type { Site } from './site.ts'
 import { providerIds } from './world.ts'
-import type { Message, World } from './world.ts'
+import type { World } from './world.ts'
 
 const DEFAULT_WAIT_MS = 10_000
 
 type Input = { site: Site; call: Call; first: string | undefined; second: string | undefined }
+
 type ControlCall = { does: string; run: (input: Input) => Reply | null | Promise<Reply | null> }
 
 /** By method and the word after `/sandbox/`; `GET /sandbox` lists them. */
@@ -124,15 +119,6 @@ function readInput(call: Call): unknown {
 
 function simulatorOf(site: Site, name: string | undefined): Simulator {
   return site.simulators[z.enum(providerIds).parse(name)]
-}
-
-function limitOf(query: URLSearchParams): number {
-  return z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(100_000)
-    .parse(query.get('limit') ?? 100)
 }
 
 const settingsSchema = z
@@ -239,46 +225,6 @@ async function forge(site: Site, call: Call): Promise<Reply> {
   if (!known) return replyJson(404, { error: `no callback ${id}` })
   const callback = sendCallback(site.world, damageCallback(known, { kind, ageSeconds }))
   return answerCallback(site.world, callback, call.query, {})
-}
-
-function answerCallbacks(world: World, query: URLSearchParams): Reply {
-  const wanted = listCallbacks(world.callbacks).filter(
-    (callback) =>
-      (!query.has('state') || callback.state === query.get('state')) &&
-      (!query.has('provider') || callback.provider === query.get('provider')),
-  )
-  return replyJson(200, { total: wanted.length, callbacks: wanted.slice(-limitOf(query)) })
-}
-
-/** Newest last. `effects` counts the calls that took effect per correlation id, over everything that matches. */
-function listMessages(world: World, query: URLSearchParams): Reply {
-  const wanted = [...world.messages.values()].filter((message) => matchesQuery(message, query))
-  const messages = wanted.slice(-limitOf(query)).map((message) => ({
-    ...message,
-    callbacks: listCallbacksOf(world.callbacks, message.id).map(({ id, events, state, attempts }) => ({
-      id,
-      events,
-      state,
-      attempts,
-    })),
-  }))
-  return replyJson(200, { total: wanted.length, effects: countEffects(wanted), messages })
-}
-
-function matchesQuery(message: Message, query: URLSearchParams): boolean {
-  const to = query.get('to')
-  const has = (name: 'provider' | 'account' | 'channel' | 'direction' | 'reference' | 'state') =>
-    !query.has(name) || message[name] === query.get(name)
-  const fields = ['provider', 'account', 'channel', 'direction', 'reference', 'state'] as const
-  return fields.every(has) && (to === null || sameAddress(to, message.to))
-}
-
-function countEffects(messages: Message[]): Record<string, number> {
-  const made = new Map<string, Set<string>>()
-  for (const { reference, effect_id: effectId } of messages) {
-    if (reference !== null) made.set(reference, (made.get(reference) ?? new Set()).add(effectId))
-  }
-  return Object.fromEntries([...made].map(([reference, effects]) => [reference, effects.size]))
 }
 
 /** Forgets messages, callbacks, faults, windows and settings; accounts too when asked. */

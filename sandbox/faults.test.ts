@@ -24,8 +24,13 @@ const magicMail = (fault: FaultName, times = 0) => {
   return recipient.replace('@…', times > 0 ? `+${times}@example.com` : '@example.com')
 }
 
-async function post(url: string, headers: Record<string, string>, body: string): Promise<Answer> {
-  const answer = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(400) })
+async function post(
+  url: string,
+  headers: Record<string, string>,
+  body: string,
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const answer = await fetch(url, { method: 'POST', headers, body, ...(signal ? { signal } : {}) })
   return { status: answer.status, headers: answer.headers, body: await answer.text() }
 }
 
@@ -34,9 +39,9 @@ const json = { 'content-type': 'application/json' }
 /** A good send through each provider, with our id in its place. */
 const sends: Record<
   ProviderId,
-  (sandbox: TestSandbox, to: string, reference: string, hook: string) => Promise<Answer>
+  (sandbox: TestSandbox, message: Sending) => Promise<Answer>
 > = {
-  twilio: (sandbox, to, reference, hook) =>
+  twilio: (sandbox, { to, reference, hook, signal }) =>
     post(
       `${sandbox.providerUrls.twilio}/2010-04-01/Accounts/AC1/Messages.json`,
       { authorization: `Basic ${btoa('AC1:token')}`, 'content-type': 'application/x-www-form-urlencoded' },
@@ -47,7 +52,7 @@ const sends: Record<
         StatusCallback: `${hook}?mid=${reference}`,
       }).toString(),
     ),
-  meta: (sandbox, to, reference) =>
+  meta: (sandbox, { to, reference, signal }) =>
     post(
       `${sandbox.providerUrls.meta}/v23.0/111/messages`,
       { ...json, authorization: 'Bearer EAA' },
@@ -59,7 +64,7 @@ const sends: Record<
         biz_opaque_callback_data: reference,
       }),
     ),
-  sendgrid: (sandbox, to, reference) =>
+  sendgrid: (sandbox, { to, reference, signal }) =>
     post(
       `${sandbox.providerUrls.sendgrid}/v3/mail/send`,
       { ...json, authorization: 'Bearer SG.key' },
@@ -70,7 +75,7 @@ const sends: Record<
         content: [{ type: 'text/plain', value: 't' }],
       }),
     ),
-  resend: (sandbox, to, reference) =>
+  resend: (sandbox, { to, reference, signal }) =>
     post(
       `${sandbox.providerUrls.resend}/emails`,
       { ...json, authorization: 'Bearer re_key', 'idempotency-key': reference },

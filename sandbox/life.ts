@@ -13,8 +13,6 @@ export type Step = {
   isEngagement?: boolean
 }
 
-type Progress = { reached: number }
-
 const BEFORE_ANSWER_WAIT_MS = 5_000
 
 /**
@@ -27,39 +25,69 @@ export async function startLife(
   fault: Fault | null,
   steps: Step[],
 ): Promise<void> {
-  const delayMs = Math.max(1, world.settings.callback_delay_ms)
-  const progress: Progress = { reached: -1 }
   const isEarly = fault?.name === 'before_answer'
-  steps.forEach((step, index) => {
-    if (isEarly && index === 0) return
-    playStep(world, message, progress, { step, index, fault, count: steps.length, delayMs })
-  })
   const [first] = steps
+  const moments = planMoments(world, message, fault, steps)
+  playInOrder(world, isEarly ? moments.slice(1) : moments)
   if (!isEarly || !first) return
   const at = world.now()
-  reach(message, progress, first, 0, at)
+  reach(message, first, at)
   const callback = first.report(at, true)
   if (callback) await waitForAnswer(world, callback, BEFORE_ANSWER_WAIT_MS)
 }
 
-type Play = { step: Step; index: number; fault: Fault | null; count: number; delayMs: number }
+type Moment = { afterMs: number; run: () => void }
 
-function playStep(world: World, message: Message, progress: Progress, play: Play): void {
-  const { step, index, fault, count, delayMs } = play
-  world.later((index + 1) * delayMs, () => {
-    const occurredAt = world.now()
-    reach(message, progress, step, index, occurredAt)
-    const report = () => step.report(occurredAt, false)
-    if (fault?.name === 'silent') return
-    if (fault?.name === 'late') return world.later(world.settings.late_ms, report)
-    if (fault?.name === 'reordered') return world.later(2 * (count - 1 - index) * delayMs + 1, report)
-    report()
-    if (fault?.name === 'duplicate') world.later(Math.ceil(delayMs / 2), report)
+/** What happens when, counted from the send; reports of a fault may come long after what they tell. */
+function planMoments(world: World, message: Message, fault: Fault | null, steps: Step[]): Moment[] {
+  const delayMs = Math.max(1, world.settings.callback_delay_ms)
+  return steps.flatMap((step, index) => {
+    const afterMs = (index + 1) * delayMs
+    let occurredAt = world.now()
+    const occur = () => {
+      occurredAt = world.now()
+      reach(message, step, occurredAt)
+    }
+    const report = () => void step.report(occurredAt, false)
+    switch (fault?.name) {
+      case 'silent':
+        return [{ afterMs, run: occur }]
+      case 'late':
+        return [
+          { afterMs, run: occur },
+          { afterMs: afterMs + world.settings.late_ms, run: report },
+        ]
+      case 'reordered':
+        return [
+          { afterMs, run: occur },
+          { afterMs: (2 * steps.length - index) * delayMs, run: report },
+        ]
+      case 'duplicate':
+        return [
+          { afterMs, run: () => (occur(), report()) },
+          { afterMs: afterMs + delayMs / 2, run: report },
+        ]
+      default:
+        return [{ afterMs, run: () => (occur(), report()) }]
+    }
   })
 }
 
-function reach(message: Message, progress: Progress, step: Step, index: number, at: Date): void {
+/** One timer after the other, so that a busy process keeps their order. */
+function playInOrder(world: World, moments: Moment[]): void {
+  const queue = moments.toSorted((a, b) => a.afterMs - b.afterMs)
+  const playNext = (playedMs: number) => {
+    const next = queue.shift()
+    if (!next) return
+    world.later(next.afterMs - playedMs, () => {
+      next.run()
+      playNext(next.afterMs)
+    })
+  }
+  playNext(0)
+}
+
+function reach(message: Message, step: Step, at: Date): void {
   if (step.isEngagement) message.history.push({ state: step.state, at: at.toISOString() })
-  else if (index > progress.reached) setState(message, step.state, at)
-  progress.reached = Math.max(progress.reached, index)
+  else setState(message, step.state, at)
 }

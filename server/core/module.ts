@@ -43,6 +43,8 @@ export interface JobDefinition<Payload = unknown> {
   schedule?: string
   /** Throwing means: try again later. A `RetryLater` says when. */
   run(context: Context, payload: Payload, run: JobRun): Promise<void>
+  /** Called when no attempt is left, also when the process died in the last one: leaves nothing waiting for ever. */
+  bury?(context: Context, payload: Payload, run: JobRun): Promise<void>
 }
 
 export interface EventType {

@@ -3,7 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { TenantScope } from '#core/database.ts'
 import { createGroup } from '#core/grouped.ts'
 import { createId } from '#core/ids.ts'
-import { type JobDefinition, RetryLater, type Worker } from '#core/module.ts'
+import { type JobDefinition, type JobRun, RetryLater, type Worker } from '#core/module.ts'
 import { type AttemptRow, findJobs, findRevivedAttempt, insertAttempts, type JobRow } from './queries.ts'
 import type { AttemptOutcome } from './tables.ts'
 import type { FinishedWork, WorkItem, WorkResult } from './work.ts'
@@ -59,33 +59,38 @@ interface Task {
 async function runJob(context: Context, task: Task): Promise<JobResult> {
   const { definition, job, item } = task
   const attempts = await countAttempts(context, task)
-  if (item.attempt > attempts) return toDead('The process died during the last attempt.')
-  const lastAttempt = item.attempt === attempts
   const timeout = AbortSignal.timeout(definition.timeoutSeconds * 1000)
-  const signal = AbortSignal.any([task.signal, timeout])
+  const run: JobRun = {
+    jobId: job.id,
+    attempt: item.attempt,
+    lastAttempt: item.attempt >= attempts,
+    scope: scopeOf(job),
+    traceId: job.trace_id,
+    signal: AbortSignal.any([task.signal, timeout]),
+  }
   const log = context.log.child({
     job: job.id,
     name: job.name,
     attempt: item.attempt,
     trace_id: job.trace_id,
   })
+  const payload = definition.payload.safeParse(JSON.parse(job.payload))
+  if (!payload.success) return toDead(`The payload does not fit the job: ${payload.error.message}`)
+  if (item.attempt > attempts) {
+    await definition.bury?.({ ...context, log }, payload.data, run)
+    return toDead('The process died during the last attempt.')
+  }
   try {
-    const payload = definition.payload.parse(JSON.parse(job.payload))
-    const run = {
-      jobId: job.id,
-      attempt: item.attempt,
-      lastAttempt,
-      scope: scopeOf(job),
-      traceId: job.trace_id,
-      signal,
-    }
-    await settleBeforeAbort(definition.run({ ...context, log }, payload, run), signal)
+    await settleBeforeAbort(definition.run({ ...context, log }, payload.data, run), run.signal)
     return { kind: 'done', detail: { outcome: 'done', error: null } }
   } catch (error) {
     const cause = timeout.aborted
       ? new Error(`The job took longer than ${definition.timeoutSeconds} s.`)
       : error
-    return toFailure(log, cause, { attempt: item.attempt, lastAttempt, now: context.now() })
+    const { attempt, lastAttempt } = run
+    const result = toFailure(log, cause, { attempt, lastAttempt, now: context.now() })
+    if (result.kind === 'dead') await definition.bury?.({ ...context, log }, payload.data, run)
+    return result
   }
 }
 

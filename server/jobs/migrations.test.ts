@@ -5,11 +5,12 @@ import { sql } from 'kysely'
 import { createId, firstIdOf } from '#core/ids.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
 import { createJobWorkers } from './workers.ts'
+import { vacuumWork } from './work-queries.ts'
 import { ownJobs } from './jobs.ts'
 import { deleteDeadWork, deleteJobKeys, maintainPartitions } from './queries.ts'
 import { createJobContext, addWork, itemsOf, until } from './testing/work.ts'
 
-const { database, ownerUrl } = await createTestDatabase({ after })
+const { database, urls, ownerUrl } = await createTestDatabase({ after })
 const owner = new pg.Client({ connectionString: ownerUrl })
 owner.on('error', () => {})
 await owner.connect()
@@ -272,4 +273,16 @@ test('claims and finishes never scan the table or sort it', async () => {
   assert.match(text, /using work_due on work/)
   assert.match(text, /using work_pkey on work/)
   assert.doesNotMatch(text, /Seq Scan on work|Bitmap|Hash Join|Sort /)
+})
+
+test('the hot table is vacuumed where PostgreSQL lets workers do it, and elsewhere nothing fails', async () => {
+  const allowed = Number((await owner.query('show server_version_num')).rows[0].server_version_num) >= 170_000
+  const worker = new pg.Client({ connectionString: urls.system })
+  const notices: string[] = []
+  worker.on('notice', (notice) => notices.push(notice.message ?? ''))
+  await worker.connect()
+  await worker.query('vacuum (skip_locked) work')
+  await worker.end()
+  assert.equal(notices.length === 0, allowed)
+  await vacuumWork(database.system)
 })

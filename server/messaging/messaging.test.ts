@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
+import pg from 'pg'
 import { startReceiver, type Receiver } from '../testing/receiver.ts'
+import { sendMessage } from './send-job.ts'
 import { type MessagingServer, startMessagingServer, tenantId } from './testing.ts'
 
 let messaging: MessagingServer
@@ -127,6 +129,67 @@ describe('sending', () => {
     )
     assert.equal(canceled.body.status, 'canceled')
     assert.equal(await effectsOf(message.id), 0)
+  })
+})
+
+describe('a process that died', () => {
+  async function rerun(messageId: string): Promise<void> {
+    const { context } = messaging.server
+    const scope = { tenantId, productId: 'tableflow', traceId: 'trace' }
+    const run = {
+      jobId: 'job_x',
+      attempt: 2,
+      lastAttempt: false,
+      scope,
+      traceId: 'trace',
+      signal: AbortSignal.timeout(5_000),
+    }
+    await sendMessage.run(context, { message_id: messageId }, run)
+  }
+
+  async function asOwner(text: string, values: unknown[]): Promise<void> {
+    const owner = new pg.Client({ connectionString: messaging.ownerUrl })
+    await owner.connect()
+    await owner.query('set search_path = pipecore')
+    await owner.query(text, values)
+    await owner.end()
+  }
+
+  test('after the provider took the message but before the job ended does not send it again', async () => {
+    const message = await messaging.send('sms', { to: '+56988880017', body: 'silent' })
+    await messaging.until(message.id, (one) => one.attempts[0]?.outcome === 'done')
+    await rerun(message.id)
+    assert.equal(await effectsOf(message.id), 1)
+    assert.equal((await messaging.story(message.id)).attempts.length, 1)
+  })
+
+  test('during the call leaves the message unknown, never sent again, with its reason as an event', async () => {
+    const message = await messaging.send('sms', { to: '+56988880017', body: 'silent' })
+    await messaging.until(message.id, (one) => one.attempts[0]?.outcome === 'done')
+    await asOwner(`update message_attempts set outcome = null where message_id = $1`, [message.id])
+    await rerun(message.id)
+    const story = await messaging.story(message.id)
+    assert.deepEqual([story.status, story.attempts[0]?.outcome], ['unknown', 'unknown'])
+    assert.equal(await effectsOf(message.id), 1)
+    await receiver.waitFor(
+      (event) => event.body.event === 'message.unknown' && event.body.message_id === message.id,
+    )
+  })
+
+  test('in its last attempt leaves nothing queued for ever', async () => {
+    const sendAt = new Date(Date.now() + 3_600_000).toISOString()
+    const message = await messaging.send('sms', { to: '+56966660003', body: 'later', send_at: sendAt })
+    const scope = { tenantId, productId: 'tableflow', traceId: 'trace' }
+    const run = {
+      jobId: 'job_x',
+      attempt: 101,
+      lastAttempt: true,
+      scope,
+      traceId: 'trace',
+      signal: AbortSignal.timeout(5_000),
+    }
+    await sendMessage.bury?.(messaging.server.context, { message_id: message.id }, run)
+    assert.equal((await messaging.story(message.id)).status, 'failed')
   })
 })
 

@@ -4,10 +4,16 @@ import { openConnection, type OpenConnection, providerContext, type ProviderErro
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
-import type { JobDefinition, JobRun } from '#core/module.ts'
+import type { JobDefinition } from '#core/module.ts'
 import { wakeWork } from '#jobs'
 import type { MessageContent } from './content.ts'
-import { insertAttempt, listAttempts, lockMessage, type MessageRow, updateAttempt } from './message-queries.ts'
+import {
+  insertAttempt,
+  listAttempts,
+  lockMessage,
+  type MessageRow,
+  updateAttempt,
+} from './message-queries.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
 import type { Channel, MessagingProvider, SendCommand } from './providers/provider.ts'
 import { markFailed, markUnknown, settleCall } from './send-outcome.ts'
@@ -17,41 +23,57 @@ import { windowClosedMessage, windowOpenUntil } from './whatsapp-window.ts'
 export const MessageRef = z.strictObject({ message_id: z.string() })
 export type MessageRef = z.infer<typeof MessageRef>
 
-const attempts = 8
+/** Calls to the provider for one message. */
+const maxCalls = 8
+/** Far more: a process that is killed uses attempts up without having called anybody. */
+const maxAttempts = 100
 
 /** Calls the provider for one message. Its outcome is unknown until shown otherwise, also when this process dies. */
 export const sendMessage: JobDefinition<MessageRef> = {
   name: 'messaging.send_message',
   payload: MessageRef,
-  attempts,
+  attempts: maxAttempts,
   timeoutSeconds: 90,
-  run: async (context, { message_id: messageId }, run) => {
-    const scope = run.scope
+  run: async (context, { message_id: messageId }, { scope }) => {
     if (scope === undefined) return
-    const call = await prepare(context, scope, messageId, run)
+    const call = await context.database.asTenant(scope, (db) => prepareCall(context, db, scope, messageId))
     if (call === undefined) return wakeWork('delivery')
     const startedAt = performance.now()
     const outcome = await call.provider.send(call.command, call.providerContext)
-    const durationMs = Math.round(performance.now() - startedAt)
-    const finished = { ...call, outcome, durationMs }
-    const next = await context.database.asTenant(scope, (db) => settleCall(context, db, scope, finished, run))
+    const finished = { ...call, outcome, durationMs: Math.round(performance.now() - startedAt) }
+    const next = await context.database.asTenant(scope, (db) => settleCall(context, db, scope, finished))
     wakeWork('delivery')
     if (next !== undefined) throw next
   },
-}
-
-/** A message that can't be prepared in any attempt fails; it is never left behind as if it were waiting. */
-async function prepare(context: Context, scope: TenantScope, messageId: string, run: JobRun): Promise<Call | undefined> {
-  try {
-    return await context.database.asTenant(scope, (db) => prepareCall(context, db, scope, messageId))
-  } catch (error) {
-    if (!run.lastAttempt) throw error
+  bury: async (context, { message_id: messageId }, { scope }) => {
+    if (scope === undefined) return
     await context.database.asTenant(scope, async (db) => {
       const message = await lockMessage(db, scope.tenantId, messageId)
-      if (message !== undefined) await markFailed(context, db, scope, message, unprepared)
+      if (message === undefined) return
+      const wasCalling = await closeOpenAttempts(db, scope, messageId)
+      if (wasCalling) await markUnknown(context, db, scope, message, interrupted)
+      else if (isWaiting(message)) await markFailed(context, db, scope, message, unprepared)
     })
-    throw error
-  }
+    wakeWork('delivery')
+  },
+}
+
+function isWaiting(message: MessageRow): boolean {
+  return message.status === 'queued' || message.status === 'scheduled'
+}
+
+/** Calls whose end nobody saw: their process died. True when there was one. */
+async function closeOpenAttempts(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  messageId: string,
+): Promise<boolean> {
+  const open = (await listAttempts(db, scope.tenantId, messageId)).filter(
+    (attempt) => attempt.outcome === null,
+  )
+  const change = { outcome: 'unknown' as const, error: JSON.stringify(interrupted) }
+  for (const attempt of open) await updateAttempt(db, scope.tenantId, attempt.id, change)
+  return open.length > 0
 }
 
 const unprepared: ProviderError = {
@@ -64,6 +86,9 @@ const unprepared: ProviderError = {
 interface Call {
   attemptId: string
   messageId: string
+  /** 1 for the first call. */
+  number: number
+  isLast: boolean
   provider: MessagingProvider
   command: SendCommand
   providerContext: ReturnType<typeof providerContext<unknown>>
@@ -77,20 +102,16 @@ async function prepareCall(
   messageId: string,
 ): Promise<Call | undefined> {
   const message = await lockMessage(db, scope.tenantId, messageId)
-  if (message === undefined || (message.status !== 'queued' && message.status !== 'scheduled'))
-    return undefined
-  const provider = requireMessagingProvider(message.provider)
+  if (message === undefined) return undefined
+  const wasCalling = await closeOpenAttempts(db, scope, messageId)
   const earlier = await listAttempts(db, scope.tenantId, messageId)
-  const open = earlier.find((attempt) => attempt.outcome === null)
-  if (open !== undefined) {
-    await updateAttempt(db, scope.tenantId, open.id, {
-      outcome: 'unknown',
-      error: JSON.stringify(interrupted),
-    })
-    if (!provider.capabilities.idempotency) {
-      await markUnknown(context, db, scope, message, interrupted)
-      return undefined
-    }
+  // The outcome and the end of this job are two commits: the process may have died between them.
+  const wasTaken = earlier.some((attempt) => attempt.outcome === 'done')
+  if (!isWaiting(message) || wasTaken) return undefined
+  const provider = requireMessagingProvider(message.provider)
+  if (wasCalling && !provider.capabilities.idempotency) {
+    await markUnknown(context, db, scope, message, interrupted)
+    return undefined
   }
   const connection = await openConnection(context, db, scope, message.connection_id, requireMessagingProvider)
   const command = await buildCommand(context, db, scope, message, connection)
@@ -121,6 +142,8 @@ async function prepareCall(
   return {
     attemptId,
     messageId,
+    number: earlier.length + 1,
+    isLast: earlier.length + 1 >= maxCalls,
     provider,
     command,
     providerContext: providerContext(context, connection, webhookUrl),
@@ -192,4 +215,3 @@ function toCommand(
     }),
   }
 }
-

@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Outcome, ProviderError } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { type JobRun, RetryLater } from '#core/module.ts'
+import { RetryLater } from '#core/module.ts'
 import { enqueueJob } from '#jobs'
 import { recordEvents } from '#webhooks/outbound'
 import { eventAbout } from './events.ts'
@@ -19,6 +19,8 @@ const firstHealMs = 30 * 1000
 export interface FinishedCall {
   attemptId: string
   messageId: string
+  number: number
+  isLast: boolean
   provider: MessagingProvider
   outcome: Outcome<Sent>
   durationMs: number
@@ -30,7 +32,6 @@ export async function settleCall(
   db: Kysely<Tables>,
   scope: TenantScope,
   call: FinishedCall,
-  run: JobRun,
 ): Promise<RetryLater | undefined> {
   const { outcome } = call
   const message = await lockMessage(db, scope.tenantId, call.messageId)
@@ -49,9 +50,9 @@ export async function settleCall(
   const { error } = outcome
   const mayRepeat = outcome.outcome === 'refused' || call.provider.capabilities.idempotency
   const isPatient = error.kind === 'rate_limited' && isYoung(message, context.now())
-  if (mayRepeat && error.retry !== 'never' && (isPatient || !run.lastAttempt)) {
+  if (mayRepeat && error.retry !== 'never' && (isPatient || !call.isLast)) {
     await updateMessage(db, scope.tenantId, message.id, { detail: `waiting to try again: ${error.message}` })
-    return new RetryLater(error.message, waitMs(error, run.attempt), !isPatient)
+    return new RetryLater(error.message, waitMs(error, call.number), !isPatient)
   }
   if (outcome.outcome === 'refused') await markFailed(context, db, scope, message, error)
   else await markUnknown(context, db, scope, message, error)

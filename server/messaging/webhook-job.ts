@@ -24,7 +24,7 @@ const laterMs = [2, 10, 60, 600, 3600].map((seconds) => seconds * 1000)
 export const readWebhook: JobDefinition<StoredWebhook> = {
   name: 'messaging.read_webhook',
   payload: z.strictObject({ webhook_id: z.string() }),
-  attempts: 12,
+  attempts: 60,
   timeoutSeconds: 60,
   run: async (context, { webhook_id: webhookId }, { scope }) => {
     if (scope === undefined) return
@@ -50,7 +50,7 @@ const LaterRef = z.strictObject({ webhook_id: z.string(), index: z.number().int(
 export const readReportLater: JobDefinition<z.infer<typeof LaterRef>> = {
   name: 'messaging.read_report_later',
   payload: LaterRef,
-  attempts: 12,
+  attempts: 60,
   timeoutSeconds: 60,
   run: async (context, { webhook_id: webhookId, index, round }, { scope }) => {
     if (scope === undefined) return

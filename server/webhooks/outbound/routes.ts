@@ -31,6 +31,7 @@ import { testEvent } from './test-event.ts'
 
 const tags = ['Webhooks out']
 const params = z.object({ id: z.string() })
+const defaultOverlapHours = 24
 
 export function routes(app: App, context: Context, modules: readonly Module[]): void {
   endpointRoutes(app, context)
@@ -162,7 +163,12 @@ function endpointActionRoutes(app: App, context: Context): void {
       },
     },
     async (request) =>
-      rotateEndpointSecret(context, request.caller, request.params.id, request.body.overlap_hours),
+      rotateEndpointSecret(
+        context,
+        request.caller,
+        request.params.id,
+        request.body?.overlap_hours ?? defaultOverlapHours,
+      ),
   )
 }
 
@@ -219,7 +225,7 @@ function eventRoutes(app: App, context: Context): void {
     async (request, reply) =>
       reply
         .code(202)
-        .send(await replayEvent(context, request.caller, request.params.id, request.body.endpoint_id)),
+        .send(await replayEvent(context, request.caller, request.params.id, request.body?.endpoint_id)),
   )
 }
 

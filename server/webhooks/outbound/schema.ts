@@ -65,9 +65,7 @@ export const EndpointWithSecret = Endpoint.extend({
   secret: z.string().meta({ description: 'Shown this once. Verifies `webhook-signature`.' }),
 })
 
-export const Rotation = z
-  .strictObject({ overlap_hours: z.number().min(0).max(168).default(24) })
-  .default({ overlap_hours: 24 })
+export const Rotation = z.strictObject({ overlap_hours: z.number().min(0).max(168).default(24) }).nullish()
 
 export const TestResult = z.object({
   delivered: z.boolean(),
@@ -111,7 +109,7 @@ export type EventSummary = z.infer<typeof EventSummary>
 export type Delivery = z.infer<typeof Delivery>
 export type EventDetail = z.infer<typeof EventDetail>
 
-export const Replay = z.strictObject({ endpoint_id: z.string().optional() }).default({})
+export const Replay = z.strictObject({ endpoint_id: z.string().optional() }).nullish()
 export const ReplayResult = z.object({ event_id: z.string(), deliveries: z.array(z.string()) })
 
 export const CatalogEntry = z.object({

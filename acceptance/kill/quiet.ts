@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Installation } from './installation.ts'
+
+export interface Quiet {
+  isQuiet: boolean
+  afterMs: number
+  /** What was still open when the time was up, by kind. */
+  open: Record<string, number>
+}
+
+const pollMs = 250
+
+/**
+ * Waits until nothing is left to do: no delivery, no job, no callback. What looks after unknown messages for a
+ * day and what the clock starts does not count.
+ */
+export async function waitUntilQuiet(installation: Installation, deadlineMs: number): Promise<Quiet> {
+  const startedAt = performance.now()
+  const afterMs = () => Math.round(performance.now() - startedAt)
+  for (;;) {
+    const open = { ...(await countWork(installation)), ...(await countCallbacks(installation)) }
+    const isQuiet = Object.values(open).every((count) => count === 0)
+    if (isQuiet || afterMs() > deadlineMs) return { isQuiet, afterMs: afterMs(), open }
+    await sleep(pollMs)
+  }
+}
+
+async function countWork({ api }: Installation): Promise<Record<string, number>> {
+  const rows = await api.query(`
+    select coalesce(jobs.name, work.kind) as name, count(*)::int as count
+    from work left join jobs on jobs.id = work.ref
+    where work.lane <> '*' and jobs.name is distinct from 'messaging.heal_message'
+    group by 1`)
+  return Object.fromEntries(rows.map((row) => [String(row['name']), Number(row['count'])]))
+}
+
+async function countCallbacks({ sandbox }: Installation): Promise<Record<string, number>> {
+  const { total } = await sandbox.control<{ total: number }>('GET', '/callbacks?state=pending&limit=1')
+  return { callbacks: total }
+}

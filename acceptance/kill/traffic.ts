@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Client, createClient } from '../harness.ts'
+import type { Installation } from './installation.ts'
+import type { PlannedInbound, PlannedMessage } from './plan.ts'
+import type { Random } from './random.ts'
+import { writeAsCustomer } from './routes.ts'
+
+export interface Accepted {
+  planned: PlannedMessage
+  /** The message id that each 2xx named. Several when the caller asked again under the same key. */
+  ids: string[]
+  /** What was answered instead of 202, by status. */
+  problems: string[]
+  /** Calls that got no answer. */
+  lostCalls: number
+}
+
+export interface Written {
+  planned: PlannedInbound
+  /** The id that the provider gave the message. */
+  providerMessageId: string
+}
+
+const answerDeadlineMs = 8_000
+const pauseMs = 250
+const givenUpAfterMs = 60_000
+const shareAskedTwice = 0.04
+
+/** Sends what was planned when it is due, like a backend that insists: same key, same body, until it is answered. */
+export async function sendAll(
+  { api, admin }: Installation,
+  messages: readonly PlannedMessage[],
+  random: Random,
+): Promise<Accepted[]> {
+  const keys = await makeKeys(admin)
+  const startedAt = performance.now()
+  return Promise.all(
+    messages.map(async (planned) => {
+      const isAskedTwice = random.next() < shareAskedTwice
+      await sleep(planned.dueMs - (performance.now() - startedAt))
+      // Its own list of exchanges: those of thousands of calls would only be kept for nothing.
+      const client = createClient(api.url, keys.get(planned.route.productId))
+      const accepted: Accepted = { planned, ids: [], problems: [], lostCalls: 0 }
+      await sendUntilAnswered(client, accepted)
+      if (isAskedTwice) await sendUntilAnswered(client, accepted)
+      return accepted
+    }),
+  )
+}
+
+async function makeKeys(admin: Client): Promise<Map<string, string>> {
+  const { data } = await admin.ok<{ data: Array<{ id: string }> }>('GET', '/products')
+  const made = data.map(async ({ id }) => {
+    const { key } = await admin.ok<{ key: string }>('POST', `/products/${id}/keys`, { name: 'backend' })
+    return [id, key] as const
+  })
+  return new Map(await Promise.all(made))
+}
+
+async function sendUntilAnswered(client: Client, accepted: Accepted): Promise<void> {
+  const { path, body, idempotencyKey } = accepted.planned
+  const startedAt = performance.now()
+  while (performance.now() - startedAt < givenUpAfterMs) {
+    try {
+      const call = client.call<{ id: string }>('POST', path, body, { 'idempotency-key': idempotencyKey })
+      const answer = await within(call, answerDeadlineMs)
+      if (answer.status === 202) {
+        accepted.ids.push(answer.body.id)
+        return
+      }
+      accepted.problems.push(`${answer.status} ${answer.text}`)
+      if (answer.status < 500 && answer.status !== 409) return
+    } catch {
+      accepted.lostCalls += 1
+    }
+    await sleep(pauseMs)
+  }
+}
+
+async function within<Result>(work: Promise<Result>, deadlineMs: number): Promise<Result> {
+  const timer = new AbortController()
+  const late = sleep(deadlineMs, undefined, { signal: timer.signal }).then(() => {
+    throw new Error(`no answer within ${deadlineMs} ms`)
+  })
+  late.catch(() => {})
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    timer.abort()
+  }
+}
+
+/** Customers write at the planned moments, whether PipeCore runs or not. */
+export function writeAll(
+  { sandbox }: Installation,
+  inbounds: readonly PlannedInbound[],
+): Promise<Written[]> {
+  return Promise.all(
+    inbounds.map(async (planned) => {
+      await sleep(planned.dueMs)
+      return { planned, providerMessageId: await writeAsCustomer(sandbox, planned.route, planned) }
+    }),
+  )
+}
