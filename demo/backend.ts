@@ -28,7 +28,7 @@ export interface Backend {
 }
 
 const toleranceSeconds = 300
-const patienceMs = 10_000
+const patienceMs = 15_000
 
 export async function startBackend(): Promise<Backend> {
   const events: Event[] = []

@@ -38,7 +38,7 @@ export async function showTotals(
   const taken = atProviders.messages.filter(({ direction }) => direction === 'outbound')
   check('No effect at the providers beside them', taken.length, accepted.length)
   screen.table({
-    head: ['Tenant', 'Channel', 'Provider', '', 'Messages', 'Provider effects', 'Callbacks taken'],
+    head: ['Tenant', 'Channel', 'Provider', '', 'Messages', 'Effects per message', 'Callbacks taken'],
     rows: [...Map.groupBy(logged, keyOf).values()].map((group) => rowOf(group, atProviders)),
     numbers: [],
   })
@@ -90,7 +90,7 @@ function rowOf(group: readonly LoggedMessage[], { effects, messages }: AtProvide
     providerNames[provider],
     isOut ? '→' : '←',
     statuses.map(([status, ones]) => `${ones.length} ${status}`).join(', '),
-    isOut ? `${group.filter(({ id }) => effects[id] === 1).length}, 1 each` : '',
+    isOut ? [...new Set(group.map(({ id }) => effects[id]))].join(', ') : '',
     `${taken} of ${callbacks.length}`,
   ]
 }

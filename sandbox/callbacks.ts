@@ -3,7 +3,7 @@ import { Agent, request } from 'undici'
 import { nextRetryMs } from './retries.ts'
 import type { ProviderId, Settings } from './world.ts'
 
-export type CallbackAttempt = {
+type CallbackAttempt = {
   at: string
   ms: number
   /** HTTP status answered; null when nothing was. */

@@ -65,7 +65,7 @@ export type FaultRule = {
   on: 'send' | 'lookup'
 }
 
-export type MagicRecipient = { recipient: string; fault: FaultName; channels: readonly Channel[] }
+type MagicRecipient = { recipient: string; fault: FaultName; channels: readonly Channel[] }
 
 /** `+56 9 8888 TNNN`: NNN is the fault, T how many times per message it plays (0: always). */
 const MAGIC_PHONE = /^\+?5698888(\d)(\d{3})$/

@@ -1,7 +1,7 @@
 import type { CallbackInput } from './callbacks.ts'
 
 export const damages = ['signature', 'tampered', 'unsigned', 'stale'] as const
-export type Damage = { kind: (typeof damages)[number]; ageSeconds: number }
+type Damage = { kind: (typeof damages)[number]; ageSeconds: number }
 
 /** The same callback as an attacker would send it: once, damaged in one way. */
 export function damageCallback(input: CallbackInput, damage: Damage): CallbackInput {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import twilio from 'twilio'
 import { startSandbox } from './sandbox.ts'
@@ -260,7 +261,7 @@ test('closing drops hanging calls and lets the process end', async (t) => {
   const sandbox = await startSandbox({ port: 0 })
   const receiver = await startReceiver(t)
   const hanging = sendSms({ ...sandbox, control: async () => ({}) }, receiver, 'msg_1', '+56988880004')
-  while (sandbox.world.requests.length === 0) await new Promise(setImmediate)
+  while (sandbox.world.requests.length === 0) await nextTurn()
   await sandbox.close()
   await assert.rejects(hanging)
 })

@@ -1,7 +1,7 @@
 import { createECDH, createHash, createHmac, createPrivateKey, createPublicKey, sign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 
-export type FormParams = ReadonlyArray<readonly [name: string, value: string]>
+type FormParams = ReadonlyArray<readonly [name: string, value: string]>
 
 /** `X-Twilio-Signature` of a form POST: URL without fragment, then each name and value in byte order of names. */
 export function signTwilioForm(authToken: string, url: string, params: FormParams): string {

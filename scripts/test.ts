@@ -13,9 +13,14 @@ const everything = [
   'sandbox/**/*.test.ts',
   'scripts/**/*.test.ts',
   'acceptance/**/*.test.ts',
+  'examples/**/*.test.ts',
 ]
+const reporter = new URL('./test-reporter.ts', import.meta.url).href
 
-/** Runs the tests against a PostgreSQL of their own, which is gone afterwards. Arguments are files or globs. */
+/**
+ * Runs the tests against a PostgreSQL of their own, which is gone afterwards. Arguments are files, globs and
+ * flags of `node --test`.
+ */
 async function runTests(): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'pipecore-test-'))
   const postgres = await startEmbeddedPostgres({ folder, durable: false })
@@ -44,9 +49,12 @@ async function makeTemplate(url: string): Promise<void> {
 function runNode(given: readonly string[], settings: Record<string, string>): Promise<number> {
   const flags = given.filter((one) => one.startsWith('-'))
   const files = given.filter((one) => !one.startsWith('-'))
+  const reporting = flags.some((flag) => flag.startsWith('--test-reporter'))
+    ? []
+    : [`--test-reporter=${reporter}`]
   const child = spawn(
     process.execPath,
-    ['--test', '--test-timeout=120000', ...flags, ...(files.length > 0 ? files : everything)],
+    ['--test', '--test-timeout=120000', ...reporting, ...flags, ...(files.length > 0 ? files : everything)],
     { stdio: 'inherit', env: { ...cleanEnvironment(), ...settings } },
   )
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal))

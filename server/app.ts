@@ -116,5 +116,15 @@ async function addReference(app: App): Promise<void> {
     transform: createJsonSchemaTransform({ skipList: [] }),
   })
   app.get('/openapi.json', { config: { public: true }, schema: { hide: true } }, async () => app.swagger())
-  await app.register(scalar, { routePrefix: '/reference', configuration: { url: '/openapi.json' } })
+  // The page calls nobody but us: a caller pastes an API key into it.
+  const configuration = {
+    url: '/openapi.json',
+    telemetry: false,
+    withDefaultFonts: false,
+    hideClientButton: true,
+    showDeveloperTools: 'never' as const,
+    agent: { disabled: true },
+    mcp: { disabled: true },
+  }
+  await app.register(scalar, { routePrefix: '/reference', configuration })
 }

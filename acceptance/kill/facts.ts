@@ -66,7 +66,7 @@ export async function collectFacts({ admin, api, sandbox }: Installation): Promi
     events: events as unknown as EventView[],
     listedEvents: listed.map(({ id }) => id),
     openAttempts: open.map((row) => String(row['message_id'])),
-    deadWork: dead.map((row) => `${row['kind']} ${row['ref']}: ${row['error']}`),
+    deadWork: dead.map((row) => [row['kind'], row['ref'], row['error']].map(String).join(' ')),
     sandboxMessages: messages,
     callbacks,
   }

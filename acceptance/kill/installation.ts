@@ -26,7 +26,7 @@ export interface Installation {
 }
 
 const env = {
-  PIPECORE_LOG_LEVEL: 'warn',
+  PIPECORE_LOG_LEVEL: 'info',
   PIPECORE_PROVIDER_TIMEOUT_MS: '1500',
   PIPECORE_ENDPOINT_TIMEOUT_MS: '3000',
 }

@@ -22,7 +22,11 @@ export async function killUntil(
   isOver: () => boolean,
 ): Promise<Kill[]> {
   const kills: Kill[] = []
-  const lives = victims.map(() => ({ startedAt: performance.now(), isReady: true, starting: Promise.resolve() }))
+  const lives = victims.map(() => ({
+    startedAt: performance.now(),
+    isReady: true,
+    starting: Promise.resolve(),
+  }))
   while (!isOver()) {
     const index = Math.floor(random.next() * victims.length)
     const victim = victims[index]!
@@ -30,7 +34,12 @@ export async function killUntil(
     await sleep(random.between(shortestUpMs, longestUpMs / victims.length))
     const { startedAt, isReady: wasReady } = life
     await victim.kill('SIGKILL')
-    kills.push({ victim: index + 1, at: Date.now(), upMs: Math.round(performance.now() - startedAt), wasReady })
+    kills.push({
+      victim: index + 1,
+      at: Date.now(),
+      upMs: Math.round(performance.now() - startedAt),
+      wasReady,
+    })
     const reborn = { startedAt: performance.now(), isReady: false, starting: Promise.resolve() }
     lives[index] = reborn
     // Not waited for: the next kill may well come before it is ready, which ends this wait with the later start.

@@ -91,10 +91,7 @@ async function within<Result>(work: Promise<Result>, deadlineMs: number): Promis
 }
 
 /** Customers write at the planned moments, whether PipeCore runs or not. */
-export function writeAll(
-  { sandbox }: Installation,
-  inbounds: readonly PlannedInbound[],
-): Promise<Written[]> {
+export function writeAll({ sandbox }: Installation, inbounds: readonly PlannedInbound[]): Promise<Written[]> {
   return Promise.all(
     inbounds.map(async (planned) => {
       await sleep(planned.dueMs)

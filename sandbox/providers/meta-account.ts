@@ -36,7 +36,7 @@ export type Meta = {
   media: Map<string, MetaMedia>
 }
 
-export type MetaMedia = {
+type MetaMedia = {
   id: string
   contentType: string
   filename: string | null
@@ -45,7 +45,7 @@ export type MetaMedia = {
 }
 
 /** App secret of accounts nobody set up, so that a first try needs no set-up call. */
-export const DEFAULT_APP_SECRET = 'sandbox-app-secret'
+const DEFAULT_APP_SECRET = 'sandbox-app-secret'
 
 export function ensureMetaAccount(meta: Meta, phoneNumberId: string): MetaAccount {
   const known = meta.accounts.get(phoneNumberId)
@@ -84,7 +84,7 @@ export function webhookOf(meta: Meta, account: MetaAccount): string | null {
   return account.numberOverride ?? meta.wabaOverrides.get(account.wabaId) ?? account.webhookUrl
 }
 
-export type WebhookValue = Record<string, unknown>
+type WebhookValue = Record<string, unknown>
 
 /** One entry of a webhook for this number. */
 export function makeEntry(account: MetaAccount, value: WebhookValue): Record<string, unknown> {

@@ -16,7 +16,7 @@ export type MetaSend = {
   replyTo: string | null
 }
 
-export type MetaTemplateUse = { name: string; language: string; parameters: string[] }
+type MetaTemplateUse = { name: string; language: string; parameters: string[] }
 
 const MEDIA_TYPES = ['image', 'video', 'audio', 'document', 'sticker']
 

@@ -30,7 +30,7 @@ export type ReceivedMail = {
 }
 
 /** The first answer of an idempotency key; `body` null while it is still being made. */
-export type Remembered = { request: string; answer: unknown; at: number }
+type Remembered = { request: string; answer: unknown; at: number }
 
 export type ResendAccount = {
   name: string

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Resend } from 'resend'
 import { Webhook } from 'standardwebhooks'
 import { startReceiver, startTestSandbox } from '../test-receiver.ts'
@@ -100,14 +101,12 @@ test('the same idempotency key replays the answer, refuses another body, and ans
   assert.deepEqual(again.body, first.body)
   const other = await send(sandbox, { ...MAIL, subject: 'Otro' }, { idempotencyKey: 'msg_1' })
   assert.deepEqual([other.status, other.body['name']], [409, 'invalid_idempotent_request'])
-  await sandbox.control('POST', '/faults', { provider: 'resend', fault: 'slow', after_ms: 150, times: 1 })
-  const [slow, meanwhile] = await Promise.all([
-    send(sandbox, MAIL, { idempotencyKey: 'msg_2' }),
-    send(sandbox, MAIL, { idempotencyKey: 'msg_2' }),
-  ])
-  const answers = [slow, meanwhile].toSorted((a, b) => a.status - b.status)
-  assert.equal(answers[0]!.status, 200)
-  assert.deepEqual([answers[1]!.status, answers[1]!.body['name']], [409, 'concurrent_idempotent_requests'])
+  await sandbox.control('POST', '/faults', { provider: 'resend', fault: 'slow', after_ms: 700, times: 1 })
+  const slow = send(sandbox, MAIL, { idempotencyKey: 'msg_2' })
+  while (sandbox.world.requests.at(-1)?.answer !== 'open') await nextTurn()
+  const meanwhile = await send(sandbox, MAIL, { idempotencyKey: 'msg_2' })
+  assert.deepEqual([meanwhile.status, meanwhile.body['name']], [409, 'concurrent_idempotent_requests'])
+  assert.equal((await slow).status, 200)
   const { effects } = await sandbox.control('GET', '/messages')
   assert.deepEqual(effects, { msg_1: 1, msg_2: 1 })
 })

@@ -8,7 +8,7 @@ import type { Sendgrid } from './sendgrid-account.ts'
 import { inputError } from './simulator.ts'
 import type { Received } from './simulator.ts'
 
-export const attachmentSchema = z.strictObject({
+const attachmentSchema = z.strictObject({
   filename: z.string().min(1),
   content_type: z.string().default('application/octet-stream'),
   content_base64: z.base64(),

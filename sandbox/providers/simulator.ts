@@ -30,7 +30,7 @@ export const inboundMediaSchema = z.strictObject({
   filename: z.string().optional(),
 })
 
-export type InboundMedia = z.infer<typeof inboundMediaSchema>
+type InboundMedia = z.infer<typeof inboundMediaSchema>
 
 /** A transparent pixel: what a customer sends when the test does not care. */
 const PIXEL_PNG =

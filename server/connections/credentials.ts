@@ -27,7 +27,9 @@ interface CredentialField {
 }
 
 /** The fields of a provider's credentials as data: what masks them and draws forms. */
-export function credentialFields(provider: Provider<unknown>): Record<string, CredentialField> {
+export function credentialFields<Credentials>(
+  provider: Provider<Credentials>,
+): Record<string, CredentialField> {
   const schema = z.toJSONSchema(provider.credentials, { io: 'input', unrepresentable: 'any' })
   return (schema.properties ?? {}) as Record<string, CredentialField>
 }

@@ -1,6 +1,7 @@
 import type { Module } from '#core/module.ts'
 import { jobs } from './jobs.ts'
 
+export { recordAnswers, type RecordedAnswer } from './answer-recorder.ts'
 export {
   changeConnection,
   checkConnection,

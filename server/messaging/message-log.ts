@@ -34,6 +34,10 @@ export async function getMessageStory(
         connection_id: attempt.connection_id,
         outcome: attempt.outcome,
         error: readError(attempt.error),
+        answer:
+          attempt.answer_status === null
+            ? null
+            : { status: attempt.answer_status, text: attempt.answer ?? '' },
         provider_message_id: attempt.provider_message_id,
         started_at: attempt.started_at.toISOString(),
         duration_ms: attempt.duration_ms,

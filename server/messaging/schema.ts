@@ -116,6 +116,10 @@ export const MessageStory = Message.extend({
         .nullable()
         .meta({ description: 'null: the call is under way.' }),
       error: MessageError.nullable(),
+      answer: z
+        .object({ status: z.number().int(), text: z.string() })
+        .nullable()
+        .meta({ description: "The provider's own words, without credentials." }),
       provider_message_id: z.string().nullable(),
       started_at: z.iso.datetime(),
       duration_ms: z.number().int().nullable(),

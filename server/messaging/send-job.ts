@@ -1,6 +1,12 @@
 import type { Kysely } from 'kysely'
 import { z } from 'zod'
-import { openConnection, type OpenConnection, providerContext, type ProviderError } from '#connections'
+import {
+  openConnection,
+  type OpenConnection,
+  providerContext,
+  type ProviderError,
+  recordAnswers,
+} from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
@@ -39,8 +45,10 @@ export const sendMessage: JobDefinition<MessageRef> = {
     const call = await context.database.asTenant(scope, (db) => prepareCall(context, db, scope, messageId))
     if (call === undefined) return wakeWork('delivery')
     const startedAt = performance.now()
-    const outcome = await call.provider.send(call.command, call.providerContext)
-    const finished = { ...call, outcome, durationMs: Math.round(performance.now() - startedAt) }
+    const recorder = recordAnswers(call.provider, call.providerContext)
+    const outcome = await call.provider.send(call.command, recorder.context)
+    const durationMs = Math.round(performance.now() - startedAt)
+    const finished = { ...call, outcome, durationMs, answer: recorder.lastAnswer() }
     const next = await context.database.asTenant(scope, (db) => settleCall(context, db, scope, finished))
     wakeWork('delivery')
     if (next !== undefined) throw next
@@ -129,6 +137,8 @@ async function prepareCall(
     provider: provider.id,
     outcome: null,
     error: null,
+    answer_status: null,
+    answer: null,
     provider_message_id: null,
     started_at: context.now(),
     duration_ms: null,

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import type { Outcome, ProviderError } from '#connections'
+import type { Outcome, ProviderError, RecordedAnswer } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { RetryLater } from '#core/module.ts'
@@ -24,6 +24,8 @@ export interface FinishedCall {
   provider: MessagingProvider
   outcome: Outcome<Sent>
   durationMs: number
+  /** What the provider said last, if it said anything. */
+  answer: RecordedAnswer | undefined
 }
 
 /** Writes the outcome of a call; answers the retry to throw after the commit, if there is one. */
@@ -39,6 +41,8 @@ export async function settleCall(
   await updateAttempt(db, scope.tenantId, call.attemptId, {
     outcome: outcome.outcome,
     duration_ms: call.durationMs,
+    answer_status: call.answer?.status ?? null,
+    answer: call.answer?.text ?? null,
     ...(outcome.outcome === 'done'
       ? { provider_message_id: outcome.providerMessageId }
       : { error: JSON.stringify(outcome.error) }),

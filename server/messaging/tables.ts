@@ -39,6 +39,8 @@ export interface MessagingTables {
     provider: string
     outcome: 'done' | 'refused' | 'unknown' | null
     error: string | null
+    answer_status: number | null
+    answer: string | null
     provider_message_id: string | null
     started_at: Date
     duration_ms: number | null

@@ -194,6 +194,8 @@ describe('ways around it', () => {
             provider: 'p',
             outcome: null,
             error: null,
+            answer_status: null,
+            answer: null,
             provider_message_id: null,
             started_at: new Date(),
             duration_ms: null,

@@ -44,6 +44,8 @@ create table message_attempts (
   provider text not null,
   outcome text check (outcome in ('done', 'refused', 'unknown')),
   error text,
+  answer_status smallint,
+  answer text,
   provider_message_id text,
   started_at timestamptz not null,
   duration_ms integer,
