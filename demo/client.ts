@@ -22,7 +22,8 @@ export function createClient(baseUrl: string, key?: string): Client {
       body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(patienceMs),
     }).catch((error: Error) => {
-      throw new StepFailed(`${method} ${path}`, 'an answer', `${error.message} ${String(error.cause ?? '')}`)
+      const cause = error.cause instanceof Error ? `: ${error.cause.message}` : ''
+      throw new StepFailed(`${method} ${path}`, 'an answer', error.message + cause)
     })
     const text = await answer.text()
     const holds = status === undefined ? answer.ok : answer.status === status

@@ -138,9 +138,10 @@ async function answerAutomatically(scene: Scene, player: Player): Promise<Messag
 
 let isEnding = false
 
-async function end(code: number): Promise<void> {
+async function end(code: number, words?: string): Promise<void> {
   if (isEnding) return
   isEnding = true
+  screen.close(words)
   await stage.close()
   process.exit(code)
 }
@@ -163,8 +164,12 @@ function describe(error: unknown): Array<[string, string]> {
   return [['error', error instanceof Error ? (error.stack ?? error.message) : String(error)]]
 }
 
-process.on('SIGINT', () => void end(130))
-process.on('SIGTERM', () => void end(143))
-process.on('SIGHUP', () => void end(129))
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.on(signal, () => void end(code, 'Stopping …'))
+}
 process.on('uncaughtException', (error) => void fail(error))
 await play().then(() => end(0), fail)

@@ -34,6 +34,8 @@ export interface Screen {
   table(table: Table): void
   success(title: string, about: string): void
   failure(title: string, details: ReadonlyArray<readonly [string, string]>): void
+  /** Writes the last words: nothing comes after them. */
+  close(words?: string): void
   paint(name: string, text: string): string
 }
 
@@ -60,7 +62,10 @@ export function createScreen(): Screen {
     return colour === undefined ? text : style(`38;5;${colour}`, text)
   }
   const clock = () => `${((performance.now() - startedAt) / 1000).toFixed(2)} s`
-  const write = (text: string) => void process.stdout.write(text)
+  let isClosed = false
+  const write = (text: string) => {
+    if (!isClosed) process.stdout.write(text)
+  }
   let isRowOpen = false
   const endRow = () => {
     if (isRowOpen) write('\n')
@@ -106,6 +111,10 @@ export function createScreen(): Screen {
       writeLine(`${paint('failure', '✗')} ${bold(title)}`)
       for (const [label, detail] of details) writeLine(`${paint('dim', label.padEnd(10))}${detail}`)
       writeLine()
+    },
+    close(words) {
+      if (words !== undefined) writeLine(words)
+      isClosed = true
     },
   }
 }

@@ -88,10 +88,7 @@ const accounts: Record<ProviderId, string> = {
 async function start(t: TestContext, provider: ProviderId) {
   const [sandbox, receiver] = await Promise.all([startTestSandbox(t), startReceiver(t)])
   const hook = `${receiver.url}/hook`
-  await sandbox.control('PUT', `/accounts/${provider}/${accounts[provider]}`, {
-    webhook_url: hook,
-    ...(provider === 'twilio' ? { token: 'token' } : {}),
-  })
+  await sandbox.control('PUT', `/accounts/${provider}/${accounts[provider]}`, { webhook_url: hook })
   await sandbox.control('PATCH', '/settings', { window: 'off', late_ms: 60 })
   const send = (to: string, reference = 'msg_1') => sends[provider](sandbox, { to, reference, hook })
   const effects = async () =>

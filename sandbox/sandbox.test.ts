@@ -121,6 +121,7 @@ test('Meta and Resend take only 200 as received, Twilio and SendGrid any 2xx', a
   const take = async (provider: string, account: string, message: Record<string, string>) => {
     await sandbox.control('PUT', `/accounts/${provider}/${account}`, {
       webhook_url: `${receiver.url}/${provider}`,
+      ...(provider === 'twilio' ? { token: TOKEN } : {}),
     })
     return (await sandbox.control('POST', `/inbound/${provider}`, { account, ...message }))['delivered']
   }

@@ -24,16 +24,18 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 /** Everything that CI checks, in order; what fails does not keep the rest from being looked at. */
 async function verify(): Promise<number> {
   const started = performance.now()
+  const interruption = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interruption.abort())
   const failed: string[] = []
   for (const step of steps) {
-    if (!(await runStep(step))) failed.push(step.name)
+    if (interruption.signal.aborted || !(await runStep(step, interruption.signal))) failed.push(step.name)
   }
   const passed = `${steps.length - failed.length} of ${steps.length} steps passed in ${secondsSince(started)}`
-  print(failed.length === 0 ? `✔ ${passed}` : `✖ ${passed}; failed: ${failed.join(', ')}`)
+  print(failed.length === 0 ? `✔ ${passed}` : `✖ ${passed}; not: ${failed.join(', ')}`)
   return failed.length === 0 ? 0 : 1
 }
 
-async function runStep({ name, command, live = false }: Step): Promise<boolean> {
+async function runStep({ name, command, live = false }: Step, interrupted: AbortSignal): Promise<boolean> {
   const started = performance.now()
   const [program, ...args] = command
   const child = spawn(program, args, {
@@ -41,14 +43,14 @@ async function runStep({ name, command, live = false }: Step): Promise<boolean> 
     env: { ...process.env, PATH: `${root}node_modules/.bin${delimiter}${process.env.PATH ?? ''}` },
     stdio: ['ignore', live ? 'inherit' : 'pipe', live ? 'inherit' : 'pipe'],
   })
+  const stop = () => child.kill()
+  interrupted.addEventListener('abort', stop)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (text: string) => (output += text))
   }
-  const stop = (signal: NodeJS.Signals) => child.kill(signal)
-  process.on('SIGINT', stop).on('SIGTERM', stop)
   const [exitCode] = (await once(child, 'close')) as [number | null]
-  process.off('SIGINT', stop).off('SIGTERM', stop)
+  interrupted.removeEventListener('abort', stop)
   print(`${exitCode === 0 ? '✔' : '✖'} ${name.padEnd(20)} ${secondsSince(started)}`)
   if (exitCode !== 0 && output !== '') print(output.trimEnd())
   return exitCode === 0

@@ -7,46 +7,63 @@ export interface Kill {
   victim: number
   /** Milliseconds since 1970 at which the process was gone. */
   at: number
-  /** How long it had been up; it may not have been ready yet. */
+  /** How long it had been up. */
   upMs: number
-  wasReady: boolean
+  /** It had not said yet that it was ready. */
+  wasStarting: boolean
 }
 
-const shortestUpMs = 100
-const longestUpMs = 3_400
+interface Life {
+  startedAt: number
+  starting: Promise<void>
+  isReady: boolean
+}
 
-/** Kills a victim at a random moment of its life and starts it again at once, until the end is due. */
+const shareWhileStarting = 0.2
+const longestStartMs = 900
+const shortestReadyMs = 50
+const longestReadyMs = 2_400
+
+/** Kills a victim at a random moment of its life and starts it again at once, until it is over. */
 export async function killUntil(
   victims: readonly PipeCore[],
   random: Random,
-  isOver: () => boolean,
+  isOver: (kills: number) => boolean,
 ): Promise<Kill[]> {
   const kills: Kill[] = []
-  const lives = victims.map(() => ({
-    startedAt: performance.now(),
-    isReady: true,
-    starting: Promise.resolve(),
-  }))
-  while (!isOver()) {
+  const lives = victims.map(() => beginLife(Promise.resolve()))
+  while (!isOver(kills.length)) {
     const index = Math.floor(random.next() * victims.length)
-    const victim = victims[index]!
     const life = lives[index]!
-    await sleep(random.between(shortestUpMs, longestUpMs / victims.length))
-    const { startedAt, isReady: wasReady } = life
-    await victim.kill('SIGKILL')
+    await waitForMoment(life, random)
+    const { startedAt, isReady } = life
+    await victims[index]!.kill('SIGKILL')
     kills.push({
       victim: index + 1,
       at: Date.now(),
       upMs: Math.round(performance.now() - startedAt),
-      wasReady,
+      wasStarting: !isReady,
     })
-    const reborn = { startedAt: performance.now(), isReady: false, starting: Promise.resolve() }
-    lives[index] = reborn
-    // Not waited for: the next kill may well come before it is ready, which ends this wait with the later start.
-    reborn.starting = victim.restart().then(() => {
-      reborn.isReady = true
-    })
+    lives[index] = beginLife(victims[index]!.restart())
   }
   await Promise.all(lives.map(({ starting }) => starting))
   return kills
+}
+
+function beginLife(starting: Promise<void>): Life {
+  const life: Life = { startedAt: performance.now(), starting, isReady: false }
+  // A start that is cut short by a kill resolves with the start after it.
+  starting.then(
+    () => {
+      life.isReady = true
+    },
+    () => {},
+  )
+  return life
+}
+
+async function waitForMoment({ starting }: Life, random: Random): Promise<void> {
+  if (random.next() < shareWhileStarting) return sleep(random.between(0, longestStartMs))
+  await starting
+  await sleep(random.between(shortestReadyMs, longestReadyMs))
 }

@@ -23,7 +23,7 @@ export function writeReport(report: Report): string[] {
 }
 
 function writeKills({ kills, recoveriesMs }: Report): string[] {
-  const early = kills.filter(({ wasReady }) => !wasReady).length
+  const early = kills.filter(({ wasStarting }) => wasStarting).length
   const sorted = recoveriesMs.toSorted((left, right) => left - right)
   const median = sorted[Math.floor(sorted.length / 2)] ?? 0
   return [

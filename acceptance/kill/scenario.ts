@@ -29,6 +29,7 @@ export interface Report extends ScenarioOptions {
   totalMs: number
 }
 
+const fewestKills = 5
 const inboundsPerMessage = 0.15
 /** Longer than the longest lease, 30 s, with the work that comes after it. */
 const quietDeadlineMs = 90_000
@@ -46,12 +47,10 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
     sendAll(installation, plan, createRandom(seed + 1)),
     writeAll(installation, inbounds),
   ])
-  const killing = { isOver: false }
-  const endOfKills = traffic.finally(() => {
-    killing.isOver = true
-  })
-  endOfKills.catch(() => {})
-  const kills = await killUntil(installation.victims, createRandom(seed + 2), () => killing.isOver)
+  const state = { isOver: false }
+  void traffic.catch(() => {}).finally(() => (state.isOver = true))
+  const isOver = (kills: number) => state.isOver && kills >= fewestKills
+  const kills = await killUntil(installation.victims, createRandom(seed + 2), isOver)
   const [accepted, written] = await traffic
   const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
   const facts = await collectFacts(installation)

@@ -167,6 +167,11 @@ function renderMagic(): Html {
         per message, zero is always: <code>+56988882004</code> hangs twice, then works. E-mail:
         <code>hang+2@…</code>, any domain.
       </p>
+      <p class="quiet">
+        Credentials containing <code>invalid</code> are refused, keys containing <code>restricted</code> may
+        only send, sender domains containing <code>unverified</code> are not verified, Meta templates
+        containing <code>missing</code> or <code>paused</code> fail. Twilio’s own test numbers work too.
+      </p>
       <table>
         <tbody>
           ${magicRecipients.map(
@@ -199,7 +204,9 @@ function renderAddresses(world: World): Html {
         )}
         <tr>
           <td>Control</td>
-          <td><code>${world.url}/sandbox</code></td>
+          <td>
+            <a href="/sandbox"><code>${world.url}/sandbox</code></a>
+          </td>
         </tr>
       </tbody>
     </table>

@@ -44,6 +44,9 @@ export async function receiveTwilio(twilio: Twilio, inbound: Inbound): Promise<R
   const { world } = twilio
   const channel = inbound.to.startsWith('whatsapp:') ? 'whatsapp' : 'sms'
   const account = findAccount(twilio, inbound)
+  if (account.token === null) {
+    throw inputError('account', 'its Auth Token is not known yet: set token, or send something first')
+  }
   const sid = createHexId(inbound.media.length > 0 ? 'MM' : 'SM')
   const text = inbound.button?.text ?? inbound.text
   addMessage(world, {

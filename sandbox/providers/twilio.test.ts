@@ -192,6 +192,16 @@ test('a customer’s message arrives signed, with media that asks for the accoun
   assert.equal((await fetch(form['MediaUrl0']!, { headers })).headers.get('content-type'), 'image/png')
 })
 
+test('an account set up before its token is known takes the first one seen', async (t) => {
+  const { sandbox, receiver } = await start(t)
+  await sandbox.control('PUT', `/accounts/twilio/${SID}`, { webhook_url: `${receiver.url}/sms` })
+  const write = () => sandbox.control('POST', '/inbound/twilio', { from: SMS.To, to: SMS.From, text: 'hola' })
+  await assert.rejects(write(), /Auth Token is not known yet/)
+  assert.equal((await post(sandbox, SMS)).status, 201)
+  await write()
+  assert.ok(isGenuine(receiver.received.at(-1)!))
+})
+
 test('a customer who wrote STOP by SMS is refused with 21610 until START', async (t) => {
   const { sandbox, receiver } = await start(t)
   await sandbox.control('PUT', `/accounts/twilio/${SID}`, {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import type { CallbackInput } from '../callbacks.ts'
 import { pickFault, pickLookupFault, playAfter, playBefore } from '../faults.ts'
@@ -50,7 +49,7 @@ const accountSchema = z.strictObject({
 function putAccount(twilio: Twilio, sid: string, input: unknown): AccountView {
   const change = accountSchema.parse(input)
   const account = ensureAccount(twilio, sid)
-  account.token = change.token ?? account.token ?? randomBytes(16).toString('hex')
+  account.token = change.token ?? account.token
   account.smsWebhookUrl = change.sms_webhook_url ?? change.webhook_url ?? account.smsWebhookUrl
   account.whatsappWebhookUrl = change.whatsapp_webhook_url ?? change.webhook_url ?? account.whatsappWebhookUrl
   return viewAccount(account)

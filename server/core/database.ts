@@ -58,6 +58,7 @@ function openPool(url: string, connections: number, onError: (error: Error) => v
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
+    keepAlive: true,
     types: { getTypeParser: readColumn },
   })
   // A connection that dies between two statements would otherwise end the process, lent or idle.

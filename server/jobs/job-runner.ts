@@ -18,9 +18,11 @@ interface Attempt {
 
 type JobResult = WorkResult<Attempt>
 
-const leaseSeconds = 30
+/** Long runs are prolonged while their process lives: a dead one is replaced after this. */
+const leaseSeconds = 15
 const longestBackoffMs = 3_600_000
-const unknownJobWaitMs = 5_000
+/** For jobs that could not be started here. */
+const postponedMs = 5_000
 const longestErrorText = 1_000
 
 /** Runs background jobs: with a time limit, again after failures, dead after the last attempt. */
@@ -39,7 +41,11 @@ export function createJobRunner(context: Context, definitions: JobDefinitions): 
     log: context.log,
     now: () => context.now(),
     run: async (item, signal) => {
-      const job = await loadJob(item.ref)
+      const job = await loadJob(item.ref).catch((error: unknown) => {
+        context.log.warn({ err: error, job: item.ref }, 'job can not be read; later')
+        return 'unreadable' as const
+      })
+      if (job === 'unreadable') return postpone(context)
       if (job === undefined) return { kind: 'dead', error: 'The log of this job is gone.' }
       const definition = definitions.get(job.name)
       if (definition === undefined) return postponeUnknown(context, job)
@@ -74,14 +80,15 @@ async function runJob(context: Context, task: Task): Promise<JobResult> {
     attempt: item.attempt,
     trace_id: job.trace_id,
   })
-  const payload = definition.payload.safeParse(JSON.parse(job.payload))
-  if (!payload.success) return toDead(`The payload does not fit the job: ${payload.error.message}`)
+  const own = { ...context, log }
+  const bury = async () => definition.bury?.(own, definition.payload.parse(JSON.parse(job.payload)), run)
   if (item.attempt > attempts) {
-    await definition.bury?.({ ...context, log }, payload.data, run)
+    await bury()
     return toDead('The process died during the last attempt.')
   }
   try {
-    await settleBeforeAbort(definition.run({ ...context, log }, payload.data, run), run.signal)
+    const payload = definition.payload.parse(JSON.parse(job.payload))
+    await settleBeforeAbort(definition.run(own, payload, run), run.signal)
     return { kind: 'done', detail: { outcome: 'done', error: null } }
   } catch (error) {
     const cause = timeout.aborted
@@ -89,7 +96,8 @@ async function runJob(context: Context, task: Task): Promise<JobResult> {
       : error
     const { attempt, lastAttempt } = run
     const result = toFailure(log, cause, { attempt, lastAttempt, now: context.now() })
-    if (result.kind === 'dead') await definition.bury?.({ ...context, log }, payload.data, run)
+    if (result.kind === 'dead')
+      await bury().catch((failure: unknown) => log.error({ err: failure }, 'job could not be buried'))
     return result
   }
 }
@@ -139,11 +147,11 @@ function toDead(error: string): JobResult {
 /** During a deployment an older process meets jobs of a newer one; one that knows them takes them soon. */
 function postponeUnknown(context: Context, job: JobRow): JobResult {
   context.log.warn({ job: job.id, name: job.name }, 'this process has no such job; left for another one')
-  return {
-    kind: 'retry',
-    runAt: new Date(context.now().getTime() + unknownJobWaitMs),
-    counts: false,
-  }
+  return postpone(context)
+}
+
+function postpone(context: Context): JobResult {
+  return { kind: 'retry', runAt: new Date(context.now().getTime() + postponedMs), counts: false }
 }
 
 function scopeOf(job: JobRow): TenantScope | undefined {

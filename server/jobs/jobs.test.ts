@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test, type TestContext } from 'node:test'
+import pg from 'pg'
 import { z } from 'zod'
 import { type JobDefinition, type JobRun, RetryLater } from '#core/module.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
@@ -10,7 +11,7 @@ import { createClock, createJobContext, until } from './testing/work.ts'
 import { wakeWork } from './wake.ts'
 import { createJobWorkers } from './workers.ts'
 
-const { database } = await createTestDatabase({ after })
+const { database, ownerUrl } = await createTestDatabase({ after })
 const scope = { tenantId: 'tenant_1', productId: 'product_1', traceId: 'a1' }
 const payload = z.object({ order: z.number() })
 
@@ -192,6 +193,26 @@ describe('a job', () => {
     startWorkers(t, [job.definition], clock.now)
     await untilClosed(id, clock)
     assert.equal(job.runs.length, 1)
+  })
+
+  test('that can not be read keeps its attempt', async (t) => {
+    const clock = createClock()
+    const job = createJob(async () => {}, { attempts: 1 })
+    const owner = new pg.Client({ connectionString: ownerUrl })
+    await owner.connect()
+    await owner.query('revoke select on pipecore.jobs from pipecore_system')
+    const id = await enqueue(job.definition, clock.now())
+    startWorkers(t, [job.definition], clock.now)
+    const read = () => database.system.selectFrom('work').selectAll().where('id', '=', id).executeTakeFirst()
+    await until(async () => ((await read())?.run_at ?? clock.now()) > clock.now())
+    assert.equal((await read())?.attempts, 0)
+    await owner.query('grant select on pipecore.jobs to pipecore_system')
+    await owner.end()
+    await untilClosed(id, clock)
+    assert.deepEqual(
+      job.runs.map(({ run }) => run.attempt),
+      [1],
+    )
   })
 
   test('is not run before its time', async (t) => {

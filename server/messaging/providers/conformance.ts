@@ -365,7 +365,7 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
         provider.handshake?.(webhook, credentials)
         assert.ok(Array.isArray(provider.parse(webhook)))
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     )
   })
 

@@ -16,10 +16,12 @@ export interface Reply {
 export interface Recorder {
   url: string
   requests: RecordedRequest[]
-  /** Resolves with the first recorded request that fits, also one still to come. */
+  /** Resolves with the first recorded request that fits, also one still to come; rejects after 20 seconds. */
   find(fits: (request: RecordedRequest) => boolean): Promise<RecordedRequest>
   close(): Promise<void>
 }
+
+const patienceMs = 20_000
 
 /** For tests: a server that keeps every request byte for byte and answers what it is told to. */
 export async function startRecorder(reply: (request: RecordedRequest) => Reply): Promise<Recorder> {
@@ -54,11 +56,19 @@ export async function startRecorder(reply: (request: RecordedRequest) => Reply):
     url: `http://127.0.0.1:${port}`,
     requests,
     find(fits) {
-      return new Promise((resolve) => {
+      return new Promise((resolve, reject) => {
+        const end = () => {
+          clearTimeout(timer)
+          waiting.delete(look)
+        }
+        const timer = setTimeout(() => {
+          end()
+          reject(new Error(`no such request in ${patienceMs} ms, among ${requests.length}`))
+        }, patienceMs)
         const look = () => {
           const found = requests.find(fits)
           if (!found) return
-          waiting.delete(look)
+          end()
           resolve(found)
         }
         waiting.add(look)

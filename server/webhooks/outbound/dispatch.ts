@@ -11,7 +11,8 @@ import { signEvent } from './signing.ts'
 
 const maxAnswerBytes = 16 * 1024
 const shownAnswerLength = 1000
-const leaseMarginSeconds = 15
+/** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
+const leaseSeconds = 15
 
 export interface AttemptReport {
   delivered: boolean
@@ -92,7 +93,7 @@ export function createDispatcher(context: Context): Worker {
   return createWorkLoop<AttemptReport>({
     database: context.database,
     kind: 'delivery',
-    leaseSeconds: Math.ceil(context.config.endpointTimeoutMs / 1000) + leaseMarginSeconds,
+    leaseSeconds,
     log: context.log,
     now: context.now,
     run: async (item) => {
