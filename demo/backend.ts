@@ -56,7 +56,7 @@ export async function startBackend(): Promise<Backend> {
     trust: (given) => void (secret = given),
     events,
     counts,
-    waitFor: (what, matches, count = 1) => waitFor(events, waiting, { what, matches, count }),
+    waitFor: (what, matches, count = 1) => waitFor({ events, counts }, waiting, { what, matches, count }),
   }
 }
 
@@ -86,7 +86,11 @@ interface Wish {
   count: number
 }
 
-function waitFor(events: readonly Event[], waiting: Set<() => void>, wish: Wish): Promise<Event[]> {
+function waitFor(
+  { events, counts }: Pick<Backend, 'events' | 'counts'>,
+  waiting: Set<() => void>,
+  wish: Wish,
+): Promise<Event[]> {
   return new Promise((resolve, reject) => {
     const end = () => {
       clearTimeout(timer)
@@ -101,7 +105,8 @@ function waitFor(events: readonly Event[], waiting: Set<() => void>, wish: Wish)
     const timer = setTimeout(() => {
       end()
       const last = events.slice(-4).map(({ event, message_id: about }) => `${event} of ${about}`)
-      const found = `${events.filter(wish.matches).length} after ${patienceMs / 1000} s; the last to come: ${last.join(', ')}`
+      const came = `${events.filter(wish.matches).length} in ${patienceMs / 1000} s; ${counts.refused} refused`
+      const found = `${came}; the last taken: ${last.join(', ') || 'none'}`
       reject(new StepFailed(wish.what, `${wish.count} at the backend`, found))
     }, patienceMs)
     waiting.add(look)

@@ -6,6 +6,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { StepFailed } from './check.ts'
 
 /** The processes of the demo and the folder they keep things in. */
@@ -126,10 +127,23 @@ async function findFreePort(): Promise<number> {
 async function closeAll(actors: readonly Actor[], folder: string): Promise<void> {
   for (const actor of actors.toReversed()) await stop(actor)
   // Where the database's user can't enter the folder, this file says where the database is instead.
-  const elsewhere = join(folder, 'postgres-location')
-  if (existsSync(elsewhere))
-    await rm((await readFile(elsewhere, 'utf8')).trim(), { recursive: true, force: true })
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  const elsewhere = await readIfThere(join(folder, 'postgres-location'))
+  const places = [folder, ...(elsewhere === undefined ? [] : [elsewhere.trim()])]
+  for (const place of places) await stopAbandonedDatabase(join(place, 'postgres', 'postmaster.pid'))
+  for (const place of places) await rm(place, { recursive: true, force: true, maxRetries: 3 })
+}
+
+/** A server that was killed leaves its database running: the file, whose first line is its process, says so. */
+async function stopAbandonedDatabase(pidFile: string): Promise<void> {
+  const processId = Number.parseInt((await readIfThere(pidFile)) ?? '', 10)
+  if (!(processId > 0)) return
+  process.kill(processId, 'SIGINT')
+  const deadline = performance.now() + stopPatienceMs
+  while (existsSync(pidFile) && performance.now() < deadline) await pause(50)
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  return existsSync(path) ? readFile(path, 'utf8') : undefined
 }
 
 async function stop({ process: child, ready }: Actor): Promise<void> {

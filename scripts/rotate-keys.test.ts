@@ -10,6 +10,7 @@ import { loadConfig } from '../server/core/config.ts'
 import { createDataKey, generateMasterKey, parseMasterKey } from '../server/core/sealing.ts'
 import { providerIds } from '../server/modules.ts'
 import { startServer } from '../server/server.ts'
+import { createTestApi } from '../server/testing/api.ts'
 import { startTestServer, type TestServer } from '../server/testing/server.ts'
 
 const script = fileURLToPath(new URL('./rotate-keys.ts', import.meta.url))
@@ -32,7 +33,10 @@ test('all data keys come under the new key while the server sends; then the old 
   void rotation.then((result) => (rotated = result))
   while (rotated === undefined) sent.push(await sendFromAll(during))
   assert.equal(rotated.exitCode, 0, rotated.output)
-  assert.match(rotated.output, /left under another master key: 7\d\d\n[^]*master key: 2\d\d\n[^]*master key: 0\n$/)
+  assert.match(
+    rotated.output,
+    /left under another master key: 7\d\d\n[^]*master key: 2\d\d\n[^]*master key: 0\n$/,
+  )
   assert.deepEqual([...new Set(sent.flat())], ['sent'])
   await during.server.stop()
 
@@ -70,11 +74,112 @@ test('credentials moved to another tenant do not open, and the answer shows none
   }
 })
 
-test('the embedded database is rotated beside the server that runs it', async (t) => {
+test('the embedded database is rotated beside the server that runs it, and when none does', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'pipecore-rotate-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
-  const settings = { PIPECORE_DATA: folder, PIPECORE_LOG_LEVEL: 'silent', PORT: '0' }
-  const first = await startServer(loadConfig(settings, providerIds))
-  await addDataKeys(await runningUrl(first.context.database), '', 0)
-  await first.stop()
+  const adminKey = 'admin_key_of_a_test_only_0001'
+  const start = async (keys: Record<string, string>) => {
+    const settings = {
+      PIPECORE_DATA: folder,
+      PIPECORE_ADMIN_KEY: adminKey,
+      PIPECORE_LOG_LEVEL: 'error',
+      PORT: '0',
+    }
+    const server = await startServer(loadConfig({ ...settings, ...keys }, providerIds))
+    t.after(() => server.stop())
+    return { server, api: createTestApi(server.url, adminKey) }
+  }
+  const first = await start({})
+  await connectTenants(first)
+  await first.server.stop()
+
+  const old = (await readFile(join(folder, 'master-key'), 'utf8')).trim()
+  const next = generateMasterKey()
+  const both = { PIPECORE_MASTER_KEY: next, PIPECORE_MASTER_KEY_PREVIOUS: old }
+  const during = await start(both)
+  const beside = await runRotation({ PIPECORE_DATA: folder, ...both })
+  assert.deepEqual(beside, { exitCode: 0, output: 'Data keys left under another master key: 0\n' })
+  const { status } = await during.api.call('GET', `/messaging/config/${tenantIds[0]}`)
+  assert.equal(status, 200)
+  await during.server.stop()
+
+  const alone = await runRotation({ PIPECORE_DATA: folder, PIPECORE_MASTER_KEY: next })
+  assert.deepEqual(alone, { exitCode: 0, output: 'Data keys left under another master key: 0\n' })
 })
+
+test('a folder without a database is not filled with one', async () => {
+  const result = await runRotation({ PIPECORE_DATA: join(tmpdir(), 'pipecore-there-is-none') })
+  assert.equal(result.exitCode, 1)
+  assert.match(result.output, /There is no database in .*pipecore-there-is-none/)
+})
+
+async function connectTenants({ api }: Pick<TestServer, 'api'>): Promise<void> {
+  await api.call('POST', '/products', { id: 'tableflow', name: 'TableFlow' })
+  for (const tenantId of tenantIds) {
+    await api.call('POST', '/tenants', { id: tenantId, product_id: 'tableflow', name: tenantId })
+    const { status, body } = await api.call('POST', '/messaging/config/provider', {
+      tenantId,
+      channel: 'sms',
+      provider: 'twilio',
+      credentials: { accountSid: `AC_${tenantId}`, authToken: tokens[tenantId], phoneNumber: '+15005550006' },
+    })
+    assert.equal(status, 200, JSON.stringify(body))
+  }
+}
+
+async function sendFromAll({ api }: Pick<TestServer, 'api'>): Promise<unknown[]> {
+  const answers = tenantIds.map((tenantId) =>
+    api.call('POST', '/messaging/send/sms?wait=5', { tenant_id: tenantId, to: '+56988888888', body: 'Hola' }),
+  )
+  const states = (await Promise.all(answers)).map(({ body }) => body.status)
+  return states.map((status) => (status === 'sent' || status === 'delivered' ? 'sent' : status))
+}
+
+/** Data keys of tenants long gone, so that the rotation takes several batches. */
+async function addDataKeys(ownerUrl: string, masterKey: string, count: number): Promise<void> {
+  const masterKeys = { current: parseMasterKey(masterKey) }
+  const rows = Array.from({ length: count }, (_, index) => {
+    const owner = `product:old_${index}`
+    return { owner, tenant_id: null, ...createDataKey(masterKeys, owner) }
+  })
+  await asSuperuser(ownerUrl, (owner) =>
+    owner.query(
+      `insert into data_keys (owner, kek_id, wrapped)
+       select owner, "kekId", wrapped from json_to_recordset($1) as row(owner text, "kekId" text, wrapped text)`,
+      [JSON.stringify(rows)],
+    ),
+  )
+}
+
+async function asSuperuser(url: string, work: (owner: pg.Client) => Promise<unknown>): Promise<void> {
+  const owner = new pg.Client({ connectionString: url, options: '-c search_path=pipecore' })
+  await owner.connect()
+  try {
+    await work(owner)
+  } finally {
+    await owner.end()
+  }
+}
+
+interface Rotation {
+  exitCode: number
+  output: string
+}
+
+function runRotation(settings: Record<string, string>): Promise<Rotation> {
+  const env = { PATH: process.env.PATH, ...settings }
+  return new Promise((resolve) => {
+    execFile(process.execPath, [script], { env }, (error, stdout, stderr) => {
+      resolve({ exitCode: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr })
+    })
+  })
+}
+
+/** Ends what was started last first: servers before the database they share. */
+function lastFirst(test: TestContext): { after(work: () => Promise<void>): void } {
+  const ends: Array<() => Promise<void>> = []
+  test.after(async () => {
+    for (const end of ends.toReversed()) await end()
+  })
+  return { after: (work) => void ends.push(work) }
+}
