@@ -6,20 +6,18 @@ import type { JobDefinition } from '#core/module.ts'
 import { insertJobs } from './queries.ts'
 import type { JobsTables } from './tables.ts'
 
-export interface EnqueueOptions {
-  /** The tenant whose work it is; without one it is the platform's own and `db` must be the system's. */
-  scope?: TenantScope
-  now: Date
-  traceId: string
-}
-
 export interface NewJob<Payload> {
   payload: Payload
+  /** The tenant whose work it is; without one it is the platform's own and `db` must be the system's. */
+  scope?: TenantScope
+  traceId: string
   /** Default: now. */
   runAt?: Date
   /** Enqueued once per tenant, job name and key; remembered for 35 days. */
   key?: string
 }
+
+export type EnqueueOptions = Omit<NewJob<unknown>, 'payload'> & { now: Date }
 
 /**
  * Makes a job durable with the caller's transaction. After its commit, `wakeWork('job')` lets it start at once.
@@ -30,38 +28,29 @@ export async function enqueueJob<Payload>(
   db: Kysely<JobsTables>,
   definition: JobDefinition<Payload>,
   payload: Payload,
-  options: EnqueueOptions & Omit<NewJob<Payload>, 'payload'>,
+  { now, ...options }: EnqueueOptions,
 ): Promise<string | undefined> {
-  const [id] = await enqueueJobs(
-    db,
-    definition,
-    [{ payload, runAt: options.runAt, key: options.key }],
-    options,
-  )
+  const [id] = await enqueueJobs(db, definition, [{ payload, ...options }], now)
   return id
 }
 
-/** Many jobs of one kind in one statement. @returns ids in order; undefined where the key was already enqueued. */
+/** Jobs of one kind, of any tenants, in one statement. @returns ids in order; undefined where the key was already enqueued. */
 export async function enqueueJobs<Payload>(
   db: Kysely<JobsTables>,
   definition: JobDefinition<Payload>,
   jobs: readonly NewJob<Payload>[],
-  options: EnqueueOptions,
+  now: Date,
 ): Promise<(string | undefined)[]> {
   const rows = jobs.map((job) => ({
-    id: createId('job', options.now),
+    id: createId('job', now),
+    tenantId: job.scope?.tenantId ?? null,
+    productId: job.scope?.productId ?? null,
+    traceId: job.traceId,
     payload: toStoredPayload(definition, job.payload),
-    runAt: job.runAt ?? options.now,
+    runAt: job.runAt ?? now,
     key: job.key ?? null,
   }))
-  const inserted = await insertJobs(db, {
-    rows,
-    name: definition.name,
-    tenantId: options.scope?.tenantId ?? null,
-    productId: options.scope?.productId ?? null,
-    traceId: options.traceId,
-    now: options.now,
-  })
+  const inserted = await insertJobs(db, definition.name, rows, now)
   return rows.map((row) => (inserted.has(row.id) ? row.id : undefined))
 }
 

@@ -258,7 +258,12 @@ describe('enqueueing', () => {
       ...(key !== undefined && { key }),
     }))
     const ids = await database.asTenant(scope, (db) =>
-      enqueueJobs(db, job.definition, jobs, { scope, now: new Date(), traceId: 'x' }),
+      enqueueJobs(
+        db,
+        job.definition,
+        jobs.map((one) => ({ ...one, scope, traceId: 'x' })),
+        new Date(),
+      ),
     )
     assert.deepEqual(
       ids.map((id) => id !== undefined),

@@ -8,38 +8,45 @@ export type AttemptRow = Selectable<JobsTables['job_attempts']>
 /** The lane of jobs that belong to no tenant. Not a slug, so no tenant can have it. */
 export const platformLane = '*'
 
-export interface JobInsert {
-  rows: readonly { id: string; payload: string; runAt: Date; key: string | null }[]
-  name: string
+export interface NewJobRow {
+  id: string
   tenantId: string | null
   productId: string | null
   traceId: string
-  now: Date
+  payload: string
+  runAt: Date
+  key: string | null
 }
 
 /** @returns the ids that are new; the others' keys were taken. */
-export async function insertJobs(db: Db, insert: JobInsert): Promise<Set<string>> {
-  const { rows, name, tenantId, productId, traceId, now } = insert
+export async function insertJobs(
+  db: Db,
+  name: string,
+  rows: readonly NewJobRow[],
+  now: Date,
+): Promise<Set<string>> {
   const inserted = await sql<{ id: string }>`
     with given as materialized (
       select * from unnest(
-        ${rows.map((row) => row.id)}::text[], ${rows.map((row) => row.payload)}::text[],
-        ${rows.map((row) => row.runAt)}::timestamptz[], ${rows.map((row) => row.key)}::text[]
-      ) as given (id, payload, run_at, key)
+        ${rows.map((row) => row.id)}::text[], ${rows.map((row) => row.tenantId)}::text[],
+        ${rows.map((row) => row.productId)}::text[], ${rows.map((row) => row.traceId)}::text[],
+        ${rows.map((row) => row.payload)}::text[], ${rows.map((row) => row.runAt)}::timestamptz[],
+        ${rows.map((row) => row.key)}::text[]
+      ) as given (id, tenant_id, product_id, trace_id, payload, run_at, key)
     ),
     keyed as (
       insert into job_keys (tenant_id, name, key, job_id)
-      select coalesce(${tenantId}, ''), ${name}, key, id from given where key is not null
+      select coalesce(tenant_id, ''), ${name}, key, id from given where key is not null
       on conflict do nothing returning job_id
     ),
     logged as (
       insert into jobs (id, tenant_id, product_id, name, payload, trace_id, created_at)
-      select id, ${tenantId}, ${productId}, ${name}, payload, ${traceId}, ${now}::timestamptz
+      select id, tenant_id, product_id, ${name}, payload, trace_id, ${now}::timestamptz
       from given where key is null or id in (select job_id from keyed)
       returning id
     )
     insert into work (id, kind, lane, tenant_id, product_id, ref, run_at)
-    select id, 'job', ${tenantId ?? platformLane}, ${tenantId}, ${productId}, id, run_at
+    select id, 'job', coalesce(tenant_id, ${platformLane}), tenant_id, product_id, id, run_at
     from given where id in (select id from logged)
     returning id`.execute(db)
   return new Set(inserted.rows.map((row) => row.id))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { Client } from '@sendgrid/client'
-import { type MailDataRequired, MailService } from '@sendgrid/mail'
+import sdkClient from '@sendgrid/client'
+import sdk from '@sendgrid/mail'
 import { createOutbound } from '#core/outbound.ts'
 import { testMessagingProvider } from './conformance.ts'
 import type { SendCommand } from './provider.ts'
@@ -116,13 +116,11 @@ describe('requests', () => {
     return { outcome, request, body: JSON.parse(request?.body.toString() || '{}') as Record<string, unknown> }
   }
 
-  async function recordSdk(mail: MailDataRequired) {
-    const client = new Client()
-    client.setApiKey('SG.test-secret')
-    client.setDefaultRequest({ baseUrl: `${recorder.url}/`, proxy: false })
-    const service = new MailService()
-    service.setClient(client)
-    await service.send(mail)
+  async function recordSdk(mail: Parameters<typeof sdk.send>[0]) {
+    sdkClient.setApiKey('SG.test-secret')
+    sdkClient.setDefaultRequest('baseUrl', `${recorder.url}/`)
+    sdk.setClient(sdkClient)
+    await sdk.send(mail)
     const request = recorder.requests.at(-1)
     return { request, body: JSON.parse(request?.body.toString() ?? '') as Record<string, unknown> }
   }
@@ -150,7 +148,7 @@ describe('requests', () => {
           filename: 'b.png',
           type: 'image/png',
           disposition: 'inline',
-          contentId: 'cid1',
+          content_id: 'cid1',
         },
       ],
       customArgs: { message_id: 'msg_1', tenant_id: 't_1' },

@@ -1,13 +1,13 @@
 import type { Kysely } from 'kysely'
 import type { HttpAnswer, OpenConnection, Provider, RawWebhook, Verification } from '#connections'
 import type { Context } from '#core/context.ts'
-import type { Database, Tables, TenantScope } from '#core/database.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
 import { createGroup } from '#core/grouped.ts'
 import { createId } from '#core/ids.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { scrubHeaders } from '#core/scrub.ts'
-import { enqueueJob, wakeWork } from '#jobs'
+import { enqueueJobs, wakeWork } from '#jobs'
 import { findWebhook, type InboundWebhookRow, insertWebhooks } from './queries.ts'
 
 /** Payload of the job that a module gives to take its webhooks over. */
@@ -55,7 +55,7 @@ export async function receiveWebhook<Credentials>(
       errors: [{ field: refusal.check, message: refusal.reason }],
     })
   }
-  await storeOf(context.database)({ row, receiver, now: context.now() })
+  await storeWebhook(context, { row, scope: receiver.scope, job: receiver.job })
   wakeWork('job')
   return provider.acknowledgement
 }
@@ -126,34 +126,32 @@ function toRow<Credentials>(
 
 interface Arrival {
   row: InboundWebhookRow
-  receiver: Receiver<never>
-  now: Date
+  scope: TenantScope
+  job: JobDefinition<StoredWebhook>
 }
 
-type Store = (arrival: Arrival) => Promise<void>
-const stores = new WeakMap<Database, Store>()
+const stores = new WeakMap<Context, (arrival: Arrival) => Promise<void>>()
 
 /** Webhooks that arrive while a commit runs share the next one. */
-function storeOf(
-  database: Database,
-): (arrival: Omit<Arrival, 'receiver'> & { receiver: unknown }) => Promise<void> {
-  const known = stores.get(database)
+function storeWebhook(context: Context, arrival: Arrival): Promise<void> {
   const store =
-    known ??
-    createGroup<Arrival, void>({ maxSize: 200, flush: (arrivals) => flushArrivals(database, arrivals) })
-  if (known === undefined) stores.set(database, store)
-  return store as (arrival: unknown) => Promise<void>
+    stores.get(context) ??
+    createGroup<Arrival, void>({ maxSize: 200, flush: (arrivals) => storeArrivals(context, arrivals) })
+  stores.set(context, store)
+  return store(arrival)
 }
 
-async function flushArrivals(database: Database, arrivals: readonly Arrival[]): Promise<void[]> {
-  await database.asSystem(async (db) => {
+async function storeArrivals(context: Context, arrivals: readonly Arrival[]): Promise<void[]> {
+  await context.database.asSystem(async (db) => {
     await insertWebhooks(
       db,
       arrivals.map(({ row }) => row),
     )
-    for (const { row, receiver, now } of arrivals) {
-      const options = { scope: receiver.scope, traceId: row.trace_id, now }
-      await enqueueJob(db, receiver.job, { webhook_id: row.id }, options)
+    for (const job of new Set(arrivals.map((arrival) => arrival.job))) {
+      const jobs = arrivals
+        .filter((arrival) => arrival.job === job)
+        .map(({ row, scope }) => ({ payload: { webhook_id: row.id }, scope, traceId: row.trace_id }))
+      await enqueueJobs(db, job, jobs, context.now())
     }
   })
   return arrivals.map(() => undefined)
