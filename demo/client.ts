@@ -1,6 +1,6 @@
 import { StepFailed } from './check.ts'
 
-export interface CallOptions {
+interface CallOptions {
   body?: unknown
   /** The status that holds; any 2xx when left out. */
   status?: number

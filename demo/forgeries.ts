@@ -47,7 +47,7 @@ async function refuseForgedEvents({ screen }: Scene, players: readonly Player[])
 /** Another product's tenant does not even exist. */
 async function refuseStranger({ screen }: Scene, [own, other]: readonly Player[]): Promise<void> {
   if (own === undefined || other === undefined) return
-  const text = `${own.product.name}'s key, ${other.product.name}: 404`
+  const text = `${own.product.name}'s key on ${other.product.name}: 404`
   const row = screen.row({ product: 'PipeCore', text })
   await own.pipecore('GET', `/messaging/logs/${other.product.tenantId}`, { status: 404 })
   row.refuse(other.product.tenantId)

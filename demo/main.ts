@@ -44,7 +44,7 @@ async function play(): Promise<void> {
       text: cast.orderByEmail.subject,
     }),
   ]
-  await refuseOutsideWindow(scene, genda)
+  await refuseOutsideWindow(genda)
   await receive(scene, genda, { ...juan, text: 'Hola, ¿a qué hora?' })
   accepted.push(
     await send(scene, genda, {
@@ -100,7 +100,7 @@ async function startAll(): Promise<Scene> {
 }
 
 /** Who never wrote gets no free text on WhatsApp; PipeCore says so before the provider would. */
-async function refuseOutsideWindow(_: Scene, { product, pipecore }: Player): Promise<void> {
+async function refuseOutsideWindow({ product, pipecore }: Player): Promise<void> {
   const row = screen.row({ ...who(product, 'whatsapp', 'meta'), arrow: '→', text: 'Recordatorio de cita' })
   const body = { tenant_id: product.tenantId, ...cast.reminderByWhatsapp }
   const problem = await pipecore<{ code: string }>('POST', '/messaging/send/whatsapp', { body, status: 422 })

@@ -13,7 +13,7 @@ export interface Row {
   end(): void
 }
 
-export interface RowStart {
+interface RowStart {
   product: string
   channel?: string
   provider?: string
@@ -21,7 +21,7 @@ export interface RowStart {
   text: string
 }
 
-export interface Table {
+interface Table {
   head: readonly string[]
   rows: ReadonlyArray<readonly string[]>
   /** Columns of numbers, which stand on the right. */

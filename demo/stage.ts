@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { StepFailed } from './check.ts'
 
 /** The processes of the demo and the folder they keep things in. */
-export interface Stage {
+interface Stage {
   startSandbox(): Promise<string>
   startPipecore(sandboxUrl: string): Promise<{ url: string; adminKey: string }>
   /** Lines PipeCore logged as errors, or wrote to standard error. */
@@ -82,9 +82,10 @@ function launch(script: string, settings: Record<string, string>, sign: string):
       if (line.includes(sign)) resolve(line)
     })
     child.once('error', reject)
-    child.once('close', (code) => {
+    child.once('close', (code, signal) => {
+      errors.push(`${script} ended by ${signal ?? `exit ${code}`}`)
       const last = [...output, ...errors].slice(-5).join('\n')
-      reject(new StepFailed(`Starting ${script}`, sign, `exit ${code ?? 'by a signal'}\n${last}`))
+      reject(new StepFailed(`Starting ${script}`, sign, last))
     })
   })
   return { process: child, output, errors, ready }

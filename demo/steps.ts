@@ -54,7 +54,7 @@ export const providerNames: Readonly<Record<ProviderId, string>> = {
 }
 
 /** What a message goes through, in this order, on each channel. */
-export const lives: Readonly<Record<Channel, readonly string[]>> = {
+const lives: Readonly<Record<Channel, readonly string[]>> = {
   whatsapp: ['queued', 'sent', 'delivered', 'read'],
   sms: ['queued', 'sent', 'delivered'],
   email: ['queued', 'sent', 'delivered'],

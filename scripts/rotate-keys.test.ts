@@ -37,13 +37,13 @@ test('all data keys come under the new key while the server sends; then the old 
     rotated.output,
     /left under another master key: 7\d\d\n[^]*master key: 2\d\d\n[^]*master key: 0\n$/,
   )
-  assert.deepEqual([...new Set(sent.flat())], ['sent'])
+  assert.ok(sent.length > 1 && sent.flat().every(Boolean), JSON.stringify(sent))
   await during.server.stop()
 
   const after = await startTestServer(stack, {
     settings: { DATABASE_URL: first.ownerUrl, PIPECORE_MASTER_KEY: keys.next },
   })
-  assert.deepEqual(await sendFromAll(after), ['sent', 'sent'])
+  assert.deepEqual(await sendFromAll(after), [true, true])
   await after.server.stop()
 
   const again = await runRotation({ DATABASE_URL: first.ownerUrl, PIPECORE_MASTER_KEY: keys.next })
@@ -52,12 +52,15 @@ test('all data keys come under the new key while the server sends; then the old 
 
 test('without the previous key nothing is rotated, and the missing key is named', async (t) => {
   const old = generateMasterKey()
-  const { ownerUrl, ...server } = await startTestServer(t, { settings: { PIPECORE_MASTER_KEY: old } })
-  await connectTenants({ ownerUrl, ...server })
-  const result = await runRotation({ DATABASE_URL: ownerUrl, PIPECORE_MASTER_KEY: generateMasterKey() })
+  const server = await startTestServer(t, { settings: { PIPECORE_MASTER_KEY: old } })
+  await connectTenants(server)
+  const result = await runRotation({
+    DATABASE_URL: server.ownerUrl,
+    PIPECORE_MASTER_KEY: generateMasterKey(),
+  })
   assert.equal(result.exitCode, 1)
   assert.match(result.output, new RegExp(`the id ${parseMasterKey(old).id};`))
-  assert.deepEqual(await sendFromAll({ ownerUrl, ...server }), ['sent', 'sent'])
+  assert.deepEqual(await sendFromAll(server), [true, true])
 })
 
 test('credentials moved to another tenant do not open, and the answer shows none', async (t) => {
@@ -127,12 +130,12 @@ async function connectTenants({ api }: Pick<TestServer, 'api'>): Promise<void> {
   }
 }
 
-async function sendFromAll({ api }: Pick<TestServer, 'api'>): Promise<unknown[]> {
+/** Whether the provider took a message of each tenant. */
+async function sendFromAll({ api }: Pick<TestServer, 'api'>): Promise<boolean[]> {
   const answers = tenantIds.map((tenantId) =>
     api.call('POST', '/messaging/send/sms?wait=5', { tenant_id: tenantId, to: '+56988888888', body: 'Hola' }),
   )
-  const states = (await Promise.all(answers)).map(({ body }) => body.status)
-  return states.map((status) => (status === 'sent' || status === 'delivered' ? 'sent' : status))
+  return (await Promise.all(answers)).map(({ body }) => typeof body.provider_message_id === 'string')
 }
 
 /** Data keys of tenants long gone, so that the rotation takes several batches. */

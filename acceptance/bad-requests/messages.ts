@@ -85,7 +85,11 @@ const badSms = spoil({ path: '/messaging/send/sms', body: sms }, [
   ['template is a text', { template: 'pedido' }, 'template'],
   ['template without a name', { template: {} }, 'template.name'],
   ['a template nobody saved', { template: { name: 'nunca' } }, 'template.name'],
-  ['template variables are a list', { template: { name: 'pedido', variables: ['Ana'] } }, 'template.variables'],
+  [
+    'template variables are a list',
+    { template: { name: 'pedido', variables: ['Ana'] } },
+    'template.variables',
+  ],
   [
     'a template variable is an object',
     { template: { name: 'pedido', variables: { nombre: { a: 1 } } } },

@@ -44,7 +44,14 @@ const badTenants: BadRequest[] = [
     code: 'product_exists',
     field: 'id',
   },
-  { name: 'a product without a name', method: 'POST', path: '/products', as: 'admin', body: { id: 'new' }, field: 'name' },
+  {
+    name: 'a product without a name',
+    method: 'POST',
+    path: '/products',
+    as: 'admin',
+    body: { id: 'new' },
+    field: 'name',
+  },
 ]
 
 const badKeys: BadRequest[] = [
@@ -94,7 +101,10 @@ const urls: Array<[string, unknown]> = [
   ['2001 characters', `https://example.com/${long(1981)}`],
 ]
 
-const endpoint = { path: '/webhooks/endpoints', body: { url: 'https://example.com/hooks', product_id: 'roe' } }
+const endpoint = {
+  path: '/webhooks/endpoints',
+  body: { url: 'https://example.com/hooks', product_id: 'roe' },
+}
 const manyHeaders = Object.fromEntries(Array.from({ length: 21 }, (_, index) => [`x-${index}`, 'a']))
 const badEndpoints: BadRequest[] = [
   ...spoil(endpoint, [

@@ -99,7 +99,11 @@ const badChanges: BadRequest[] = [
   },
 ]
 
-const template = { method: 'PUT', path: '/messaging/templates/roe_789/pedido/es', body: { text: 'Hola {{nombre}}' } }
+const template = {
+  method: 'PUT',
+  path: '/messaging/templates/roe_789/pedido/es',
+  body: { text: 'Hola {{nombre}}' },
+}
 const badTemplates: BadRequest[] = [
   ...spoil(template, [
     ['neither text nor HTML', { text: remove }, 'text'],
@@ -113,8 +117,18 @@ const badTemplates: BadRequest[] = [
     ['an unknown field', { body: 'Hola' }, 'body'],
   ]),
   { ...template, name: 'a name in capitals', path: '/messaging/templates/roe_789/Pedido/es', field: 'name' },
-  { ...template, name: 'a name of 101 letters', path: `/messaging/templates/roe_789/${long(101)}/es`, field: 'name' },
-  { ...template, name: 'a locale that is none', path: '/messaging/templates/roe_789/pedido/espanol_', field: 'locale' },
+  {
+    ...template,
+    name: 'a name of 101 letters',
+    path: `/messaging/templates/roe_789/${long(101)}/es`,
+    field: 'name',
+  },
+  {
+    ...template,
+    name: 'a locale that is none',
+    path: '/messaging/templates/roe_789/pedido/espanol_',
+    field: 'locale',
+  },
   {
     name: 'a preview of a template nobody saved',
     method: 'POST',

@@ -70,7 +70,11 @@ async function sendUntilAnswered(client: Client, accepted: Accepted): Promise<vo
       }
       accepted.problems.push(`${answer.status} ${answer.text}`)
       if (answer.status < 500 && answer.status !== 409) return
-    } catch (error) { if (accepted.lostCalls % 50 === 49) process.stderr.write(`${accepted.planned.reference} ${String(error)} ${String((error as Error).cause)}\n`)
+    } catch (error) {
+      if (accepted.lostCalls % 50 === 49)
+        process.stderr.write(
+          `${accepted.planned.reference} ${String(error)} ${String((error as Error).cause)}\n`,
+        )
       accepted.lostCalls += 1
     }
     await sleep(pauseMs)

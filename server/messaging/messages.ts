@@ -12,6 +12,7 @@ import { contentOf, type MessageContent } from './content.ts'
 import { eventAbout } from './events.ts'
 import { insertMessage, type MessageRow } from './message-queries.ts'
 import { requireMessagingProvider } from './provider-registry.ts'
+import { readMailbox } from './providers/mailbox.ts'
 import type { Channel, MessagingProvider } from './providers/provider.ts'
 import type { Message, SendRequest } from './schema.ts'
 import { presentMessage } from './message-log.ts'
@@ -129,6 +130,11 @@ function emailProblems(request: SendRequest): FieldError[] {
     errors.push({ field: 'htmlContent', message: 'is missing: give htmlContent, textContent or a template' })
   if (!isGiven(request.subject) && request.template === undefined) {
     errors.push({ field: 'subject', message: 'is missing' })
+  }
+  for (const field of ['from', 'replyTo'] as const) {
+    const text = request[field]
+    if (text === undefined || readMailbox(text) !== undefined) continue
+    errors.push({ field, message: 'must be one address, such as ana@example.com or Ana <ana@example.com>' })
   }
   if (request.media.length > 0)
     errors.push({ field: 'media', message: 'is for WhatsApp and SMS: use attachments' })
