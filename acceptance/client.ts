@@ -30,8 +30,8 @@ export interface Client {
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<Body>
-  /** The same server with another key. */
-  as(key: string): Client
+  /** The same server with another key, or none. */
+  as(key: string | undefined): Client
   /** Every exchange of this client and of those made from it. */
   exchanges: Exchange[]
 }

@@ -5,6 +5,7 @@ import { playScenario } from './kill/scenario.ts'
 
 const seed = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 1e9))
 const seconds = Number(process.env['KILL_SECONDS'] ?? 12)
+const mostKills = 6
 const messages = Number(process.env['KILL_MESSAGES'] ?? 500)
 
 // At the same time: each of them mostly waits for the leases of killed processes.
@@ -14,6 +15,7 @@ describe('SIGKILL at random moments loses nothing and doubles nothing', { concur
       shape: 'whole',
       seed,
       seconds,
+      mostKills,
       messages: Math.ceil(messages * 0.6),
     })
     for (const line of writeReport(report)) context.diagnostic(line)
@@ -26,6 +28,7 @@ describe('SIGKILL at random moments loses nothing and doubles nothing', { concur
       shape: 'workers',
       seed,
       seconds,
+      mostKills,
       messages: Math.ceil(messages * 0.4),
     })
     for (const line of writeReport(report)) context.diagnostic(line)

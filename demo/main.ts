@@ -142,8 +142,9 @@ async function end(code: number, words?: string): Promise<void> {
   if (isEnding) return
   isEnding = true
   screen.close(words)
-  await stage.close()
-  process.exit(code)
+  const problem = await stage.close().catch(String)
+  if (problem !== undefined) process.stderr.write(`Something was left behind: ${problem}\n`)
+  process.exit(problem === undefined ? code : 1)
 }
 
 async function fail(error: unknown): Promise<void> {

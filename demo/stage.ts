@@ -28,6 +28,7 @@ interface Actor {
 }
 
 const root = join(import.meta.dirname, '..')
+const startPatienceMs = 60_000
 const stopPatienceMs = 15_000
 const errorLevel = 50
 
@@ -76,6 +77,11 @@ function launch(script: string, settings: Record<string, string>, sign: string):
   const output: string[] = []
   const errors: string[] = []
   const ready = new Promise<string>((resolve, reject) => {
+    const giveUp = (reason: string) => {
+      const last = [...output, ...errors].slice(-5)
+      reject(new StepFailed(`Starting ${script}`, sign, [reason, ...last].join('\n')))
+    }
+    setTimeout(() => giveUp(`nothing in ${startPatienceMs / 1000} s`), startPatienceMs).unref()
     readLines(child.stderr, (line) => errors.push(line))
     readLines(child.stdout, (line) => {
       output.push(line)
@@ -84,8 +90,7 @@ function launch(script: string, settings: Record<string, string>, sign: string):
     child.once('error', reject)
     child.once('close', (code, signal) => {
       errors.push(`${script} ended by ${signal ?? `exit ${code}`}`)
-      const last = [...output, ...errors].slice(-5).join('\n')
-      reject(new StepFailed(`Starting ${script}`, sign, last))
+      giveUp('it ended')
     })
   })
   return { process: child, output, errors, ready }

@@ -14,8 +14,9 @@ import {
 } from './steps.ts'
 
 const mails = 28
-const slowFrom = 8
-const slowMails = 5
+const slowFrom = 10
+const slowMails = 4
+const slowSeconds = 2
 const switchAt = 14
 const paceMs = 45
 
@@ -69,9 +70,9 @@ export async function switchWhileSending(scene: Scene, player: Player, next: Con
   return sent
 }
 
-/** The provider asks some e-mails to wait a second, so that the switch finds them under way. */
+/** The provider asks some e-mails to come again later, so that the switch finds them under way. */
 async function slowResendDown({ sandbox }: Scene): Promise<void> {
-  const body = { provider: 'resend', fault: 'rate_limited', times: slowMails, retry_after: 1 }
+  const body = { provider: 'resend', fault: 'rate_limited', times: slowMails, retry_after: slowSeconds }
   await sandbox('POST', '/sandbox/faults', { body })
 }
 
@@ -108,7 +109,7 @@ async function showDeliveries(
   row.add('  ')
   for (let count = 1; count <= mails; count += 1) {
     const arrived = await backend.waitFor(
-      `message.delivered of the e-mails of the stream`,
+      'message.delivered of the e-mails of the stream',
       (event) => event.event === 'message.delivered' && acceptedBy.has(event.message_id ?? ''),
       count,
     )

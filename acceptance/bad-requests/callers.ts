@@ -71,7 +71,7 @@ export function callerRequests({ expired, deleted, readOnly }: SpentKeys): BadRe
       path: '/jobs/dead/job_01aaaaaaaaaaaaaaaaaaaaaaaa/retry',
       as: 'admin',
       status: 404,
-      code: 'job_not_found',
+      code: 'dead_job_not_found',
     },
     {
       name: 'another product’s provider',

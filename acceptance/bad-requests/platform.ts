@@ -3,7 +3,7 @@ import { type BadRequest, remove, spoil } from './bad-request.ts'
 const long = (length: number) => 'a'.repeat(length)
 
 const badTenants: BadRequest[] = [
-  ...spoil({ path: '/tenants', body: { id: 'roe_790', product_id: 'roe', name: 'ROE' } }, [
+  ...spoil({ path: '/tenants', body: { id: 'roe_791', product_id: 'roe', name: 'ROE' } }, [
     ['an id in capitals', { id: 'ROE_790' }, 'id'],
     ['an id of one letter', { id: 'r' }, 'id'],
     ['an id of 64 letters', { id: long(64) }, 'id'],
@@ -125,8 +125,8 @@ const badEndpoints: BadRequest[] = [
     ['a header that is a number', { headers: { 'x-count': 5 } }, 'headers.x-count'],
     ['a header with a line break', { headers: { 'x-a': 'b\r\nHost: evil' } }, 'headers.x-a'],
     ['a header that is no name', { headers: { 'x a': 'b' } }, 'headers.x a'],
-    ['the header Host', { headers: { Host: 'evil' } }, 'headers'],
-    ['a header of our own', { headers: { 'Webhook-Signature': 'v1,fake' } }, 'headers'],
+    ['the header Host', { headers: { Host: 'evil' } }, 'headers.Host'],
+    ['a header of our own', { headers: { 'Webhook-Signature': 'v1,fake' } }, 'headers.Webhook-Signature'],
     ['21 headers', { headers: manyHeaders }, 'headers'],
     ['a header of 4097 characters', { headers: { 'x-a': long(4097) } }, 'headers.x-a'],
     ['a secret of one’s own choice', { secret: 'whsec_fake' }, 'secret'],

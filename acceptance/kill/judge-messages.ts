@@ -18,7 +18,7 @@ export async function judgeMessages(
   judgeAcceptance(verdict, accepted, sent)
   const effects = countEffects(facts)
   judgeEffects(verdict, facts, effects)
-  const planned = new Map(accepted.map((one) => [one.ids[0] ?? '', one.planned]))
+  const planned = new Map(accepted.map(({ planned: plan }) => [plan.reference, plan]))
   judgeStatuses(verdict, sent, planned, effects)
   await judgeUnknown(verdict, installation, facts.messages, effects)
   forbid(verdict, 'calls without an end', facts.openAttempts)
@@ -95,11 +95,11 @@ function judgeStatuses(
   planned: ReadonlyMap<string, PlannedMessage>,
   effects: ReadonlyMap<string, number>,
 ): void {
-  for (const [status, messages] of [...groupBy(sent, (message) => message.status)]) {
+  for (const [status, messages] of groupBy(sent, (message) => message.status)) {
     count(verdict, `status ${status}`, messages.length)
   }
   const wrong = sent.flatMap((message) => {
-    const plan = planned.get(message.id)
+    const plan = planned.get(message.reference ?? '')
     const expected = plan ? listEnds(plan, effects.get(message.id) ?? 0) : []
     if (expected.includes(message.status)) return []
     const happened = `${effects.get(message.id) ?? 0} effects, ${plan?.play.name}, ${message.provider}`

@@ -21,21 +21,27 @@ interface Life {
 
 const shareWhileStarting = 0.2
 const longestStartMs = 900
-const shortestReadyMs = 50
-const longestReadyMs = 2_400
+const shareJustReady = 0.3
+const longestJustReadyMs = 500
+const longestAtWorkMs = 2_000
+
+export interface Killing {
+  victims: readonly PipeCore[]
+  random: Random
+  isOver: (kills: number) => boolean
+  /** Waits until something new was delivered, so that a slow machine gets on between kills as well. */
+  waitForProgress: () => Promise<void>
+}
 
 /** Kills a victim at a random moment of its life and starts it again at once, until it is over. */
-export async function killUntil(
-  victims: readonly PipeCore[],
-  random: Random,
-  isOver: (kills: number) => boolean,
-): Promise<Kill[]> {
+export async function killUntil(killing: Killing): Promise<Kill[]> {
+  const { victims, random, isOver } = killing
   const kills: Kill[] = []
   const lives = victims.map(() => beginLife(Promise.resolve()))
   while (!isOver(kills.length)) {
     const index = Math.floor(random.next() * victims.length)
     const life = lives[index]!
-    await waitForMoment(life, random)
+    await waitForMoment(killing, life)
     const { startedAt, isReady } = life
     await victims[index]!.kill('SIGKILL')
     kills.push({
@@ -62,8 +68,11 @@ function beginLife(starting: Promise<void>): Life {
   return life
 }
 
-async function waitForMoment({ starting }: Life, random: Random): Promise<void> {
-  if (random.next() < shareWhileStarting) return sleep(random.between(0, longestStartMs))
+async function waitForMoment({ random, waitForProgress }: Killing, { starting }: Life): Promise<void> {
+  const chance = random.next()
+  if (chance < shareWhileStarting) return sleep(random.between(0, longestStartMs))
   await starting
-  await sleep(random.between(shortestReadyMs, longestReadyMs))
+  if (chance < shareWhileStarting + shareJustReady) return sleep(random.between(0, longestJustReadyMs))
+  await waitForProgress()
+  await sleep(random.between(0, longestAtWorkMs))
 }

@@ -1,4 +1,4 @@
-import type { Test } from '../harness.ts'
+import { eventually, type Test } from '../harness.ts'
 import { collectFacts } from './facts.ts'
 import { type Shape, startInstallation } from './installation.ts'
 import { judgeEvents } from './judge-events.ts'
@@ -18,6 +18,8 @@ export interface ScenarioOptions {
   messages: number
   /** For how long messages are sent. */
   seconds: number
+  /** Kills stop here; without it they go on for as long as messages are sent. */
+  mostKills?: number
 }
 
 export interface Report extends ScenarioOptions {
@@ -33,11 +35,12 @@ const fewestKills = 5
 const inboundsPerMessage = 0.15
 /** Longer than the longest lease, 30 s, with the work that comes after it. */
 const quietDeadlineMs = 90_000
+const progressDeadlineMs = 60_000
 
 /** Messages go out, callbacks and customers' messages come in, processes are killed; then everything is counted. */
 export async function playScenario(test: Test, options: ScenarioOptions): Promise<Report> {
   const startedAt = performance.now()
-  const { shape, seed, messages, seconds } = options
+  const { shape, seed, messages, seconds, mostKills = Number.POSITIVE_INFINITY } = options
   const installation = await startInstallation(test, shape)
   const random = createRandom(seed)
   const durationMs = seconds * 1_000
@@ -49,8 +52,12 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
   ])
   const state = { isOver: false }
   void traffic.catch(() => {}).finally(() => (state.isOver = true))
-  const isOver = (kills: number) => state.isOver && kills >= fewestKills
-  const kills = await killUntil(installation.victims, createRandom(seed + 2), isOver)
+  const killed = await killUntil({
+    victims: installation.victims,
+    random: createRandom(seed + 2),
+    isOver: (kills) => kills >= mostKills || (state.isOver && kills >= fewestKills),
+    waitForProgress: () => waitForNewEvent(installation.receiver, () => state.isOver),
+  })
   const [accepted, written] = await traffic
   const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
   const facts = await collectFacts(installation)
@@ -64,7 +71,7 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
     'work left open',
     open.map(([name, count]) => `${name} ${count}`),
   )
-  const recoveriesMs = kills.map(({ at }) => findRecovery(installation.receiver, at))
+  const recoveriesMs = killed.map(({ at }) => findRecovery(installation.receiver, at))
   return {
     ...options,
     verdict,
@@ -73,6 +80,11 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
     quiet,
     totalMs: Math.round(performance.now() - startedAt),
   }
+}
+
+async function waitForNewEvent({ arrivals }: Receiver, isOver: () => boolean): Promise<void> {
+  const before = arrivals.size
+  await eventually(() => arrivals.size > before || isOver(), progressDeadlineMs)
 }
 
 function findRecovery({ arrivals }: Receiver, killedAt: number): number {

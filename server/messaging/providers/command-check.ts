@@ -12,6 +12,7 @@ export function refuseCommand(kind: 'config' | 'content', message: string, failo
 
 /** Why this provider can't carry a command, judged by its capabilities alone; undefined when it can. */
 export function checkCommand(command: SendCommand, facts: Facts): NotDone | undefined {
+  if (command.template?.name === '') return refuseCommand('content', 'The template has no name.')
   const reason = findMissingCapability(command, facts)
   return reason === undefined ? undefined : refuseCommand('content', `${facts.title} ${reason}`, true)
 }

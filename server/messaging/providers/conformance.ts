@@ -194,8 +194,9 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
     assert.ok(JSON.stringify(listEffects(command)[0]?.details).includes(attachment.filename))
   })
 
-  test('what the channel can not carry is refused before any call', async () => {
+  test('what the channel can not carry is refused before any call', async (t) => {
     const recorder = await startRecorder(() => ({ status: 500 }))
+    t.after(() => recorder.close())
     const context = createContext({ baseUrl: recorder.url })
     const impossible: Array<Partial<SendCommand>> = [
       { text: '', subject: '', html: '' },
@@ -210,7 +211,6 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
       assert.equal(outcome.outcome, 'refused', JSON.stringify(changes))
     }
     assert.equal(recorder.requests.length, 0)
-    await recorder.close()
   })
 
   test('too many requests: refused, and tried again when the provider says', async () => {
@@ -268,12 +268,13 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
     assert.deepEqual([error?.kind, error?.retry, error?.failover], ['transient', 'backoff', true])
   })
 
-  test('a 2xx that can not be read leaves the outcome unknown', async () => {
-    for (const body of ['', '<html>', '{}', '[]', 'null', '{"id":7}']) {
-      const recorder = await startRecorder(() => ({ status: 200, body }))
+  test('a 2xx that can not be read leaves the outcome unknown', async (t) => {
+    let body = ''
+    const recorder = await startRecorder(() => ({ status: 200, body }))
+    t.after(() => recorder.close())
+    for (body of ['', '<html>', '{}', '[]', 'null', '{"id":7}']) {
       const outcome = await send(createCommand(), createContext({ baseUrl: recorder.url }))
       assert.equal(outcome.outcome, 'unknown', body)
-      await recorder.close()
     }
   })
 
@@ -389,17 +390,19 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
     assert.match(notes.join(' '), /Webhooks are refused until/)
   })
 
-  test('no credential is in any outcome or note, even when the provider repeats it', async () => {
+  test('no credential is in any outcome or note, even when the provider repeats it', async (t) => {
     const secrets = Object.values(credentials).filter((value) => typeof value === 'string')
-    for (const status of [400, 401, 429, 500]) {
-      const recorder = await startRecorder((request) => ({
-        status,
-        headers: { 'content-type': 'application/json' },
-        body: fixture.echo([request.headers.authorization, ...secrets].join(' ')),
-      }))
-      await send(createCommand(), createContext({ baseUrl: recorder.url }))
-      outcomes.push(await provider.check(createContext({ baseUrl: recorder.url })))
-      await recorder.close()
+    let status = 400
+    const recorder = await startRecorder((request) => ({
+      status,
+      headers: { 'content-type': 'application/json' },
+      body: fixture.echo([request.headers.authorization, ...secrets].join(' ')),
+    }))
+    t.after(() => recorder.close())
+    const context = createContext({ baseUrl: recorder.url })
+    for (status of [400, 401, 429, 500]) {
+      await send(createCommand(), context)
+      outcomes.push(await provider.check(context))
     }
     const shown = JSON.stringify(outcomes)
     for (const secret of secrets.filter((value) => isSecret(value))) {

@@ -1,3 +1,5 @@
+import { readMailHeaders } from './mailbox.ts'
+
 export interface Part {
   name: string
   filename?: string
@@ -57,12 +59,12 @@ function readBoundary(contentType: string | undefined): string | undefined {
 function readPart(bytes: Buffer): Part | undefined {
   const end = bytes.indexOf(headerEnd)
   if (end === -1 || end > maxHeaderBytes) return undefined
-  const headers = bytes.subarray(0, end).toString('utf8')
-  const disposition = /^content-disposition:\s*form-data\s*;(.*)$/im.exec(headers)?.[1]
+  const headers = readMailHeaders(bytes.subarray(0, end).toString('utf8'))
+  const disposition = headers['content-disposition'] ?? ''
   const name = readParameter(disposition, 'name')
-  if (name === undefined) return undefined
+  if (name === undefined || !/^form-data\s*;/i.test(disposition)) return undefined
   const filename = readParameter(disposition, 'filename')
-  const contentType = /^content-type:\s*(.+?)\s*$/im.exec(headers)?.[1]
+  const contentType = headers['content-type']
   return {
     name,
     ...(filename !== undefined && { filename }),
@@ -72,8 +74,8 @@ function readPart(bytes: Buffer): Part | undefined {
 }
 
 /** Browsers and mail services escape quotes in names as `%22` or `\"`. */
-function readParameter(disposition: string | undefined, name: string): string | undefined {
-  const found = new RegExp(`(?:^|;)\\s*${name}="((?:[^"\\\\]|\\\\.)*)"`, 'i').exec(disposition ?? '')?.[1]
+function readParameter(disposition: string, name: string): string | undefined {
+  const found = new RegExp(`(?:^|;)\\s*${name}="((?:[^"\\\\]|\\\\.)*)"`, 'i').exec(disposition)?.[1]
   return found?.replaceAll('%22', '"').replaceAll(/\\(["\\])/g, '$1')
 }
 

@@ -48,7 +48,7 @@ export async function startRecorder(reply: (request: RecordedRequest) => Reply):
       response.writeHead(status, headers).end(body)
     })
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(0, '127.0.0.1').unref()
   await once(server, 'listening')
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : undefined
