@@ -8,6 +8,7 @@ import { messageRequests } from './bad-requests/messages.ts'
 import { platformRequests } from './bad-requests/platform.ts'
 import { settingsRequests } from './bad-requests/settings.ts'
 import { goodWebhooks, hooksConfigs, hooksTenant, webhookRequests } from './bad-requests/webhooks.ts'
+import { assertNoSecrets } from './secrets.ts'
 import { type Client, createClient, eventually, startPipeCore, startSandbox } from './harness.ts'
 
 // Registered first, to be closed before its database is dropped.
@@ -125,6 +126,12 @@ describe('the same, told rightly', () => {
     const message = { tenant_id: 'roe_789', to: '+56988888888', body: 'Hola' }
     await callers.product.ok('POST', '/messaging/send/sms', message)
   })
+})
+
+test('no secret stands in any log line, answer or row', async () => {
+  const credentials = hooksConfigs.flatMap(({ credentials: given }) => Object.entries(given))
+  const seeds = credentials.filter(([field]) => /token|secret|apiKey/i.test(field))
+  await assertNoSecrets({ pipecore, client: admin, events: [] }, Object.fromEntries(seeds))
 })
 
 interface Problem {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { after, describe, test } from 'node:test'
 import { messages, setProvider, switches } from './mission-examples.ts'
 import {
+  assertNothingLeaked,
   assertProblem,
   connect,
   connectAll,
@@ -353,6 +354,8 @@ describe('templates and the 24-hour window of WhatsApp', () => {
     )
   })
 })
+
+test('no secret stands in any log line, answer, event or row', () => assertNothingLeaked(world))
 
 function mailTo(tenantId: string, to: string) {
   return { tenant_id: tenantId, to, subject: 'Novedades', textContent: 'Hola' }

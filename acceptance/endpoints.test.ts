@@ -3,7 +3,14 @@ import { after, before, describe, test } from 'node:test'
 import { z } from 'zod'
 import { messages } from './mission-examples.ts'
 import { type Client, eventually, startBackend } from './harness.ts'
-import { assertProblem, connectAll, type Message, startWorld, waitForStatus } from './mission-world.ts'
+import {
+  assertNothingLeaked,
+  assertProblem,
+  connectAll,
+  type Message,
+  startWorld,
+  waitForStatus,
+} from './mission-world.ts'
 
 const world = await startWorld({ after })
 const { backend, admin } = world
@@ -34,6 +41,7 @@ async function makeEndpoint(caller: Client, input: object) {
     ...input,
   })
   receiver.trust(endpoint.secret)
+  world.seeds[`endpoint ${endpoint.id}`] = endpoint.secret
   return { receiver, endpoint }
 }
 
@@ -213,3 +221,5 @@ describe('the catalogue', () => {
     }
   })
 })
+
+test('no secret stands in any log line, answer, event or row', () => assertNothingLeaked(world))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { setProvider, switches } from './mission-examples.ts'
+import { assertNoSecrets, seedsOf } from './secrets.ts'
 import {
   type Answer,
   type Backend,
@@ -29,8 +30,8 @@ export interface World {
   admin: Client
   /** A caller with the key of each product. */
   products: Record<Product, Client>
-  /** Keys and endpoint secrets that were made, by product. */
-  keys: Record<Product, string>
+  /** Everything that may stand nowhere, by name. */
+  seeds: Record<string, string>
   endpointSecrets: Record<Product, string>
   endpointIds: Record<Product, string>
 }
@@ -54,7 +55,10 @@ export async function startWorld(test: Test, env: Record<string, string> = {}): 
     backend,
     admin,
     products: collect(({ key }) => admin.as(key)),
-    keys: collect(({ key }) => key),
+    seeds: {
+      ...seedsOf(pipecore),
+      ...Object.fromEntries(made.flatMap(({ seeds }) => Object.entries(seeds))),
+    },
     endpointSecrets: collect(({ endpoint }) => endpoint.secret),
     endpointIds: collect(({ endpoint }) => endpoint.id),
   }
@@ -71,7 +75,12 @@ async function makeProduct(admin: Client, backend: Backend, product: Product) {
     headers: { Authorization: `Bearer ${bearerOf(product)}` },
   })
   backend.trust(endpoint.secret)
-  return { key, endpoint }
+  const seeds = {
+    [`${product} key`]: key,
+    [`${product} endpoint`]: endpoint.secret,
+    [`${product} bearer`]: bearerOf(product),
+  }
+  return { key, endpoint, seeds }
 }
 
 export interface ProviderConfig {
@@ -95,10 +104,13 @@ export interface Connection {
  * and saves once more with the secret that the provider shows for it.
  */
 export async function connect(world: World, config: ProviderConfig): Promise<Connection> {
-  const { admin, sandbox } = world
+  const { admin, sandbox, seeds } = world
   const saved = await admin.ok<Connection>('POST', '/messaging/config/provider', config)
   const shown = await registerWebhook(sandbox, config, saved.webhook_url)
   if (Object.keys(shown).length === 0) return saved
+  const { appSecret, webhookSecret } = shown
+  const secret = appSecret ?? webhookSecret
+  if (secret !== undefined) seeds[`${config.tenantId} ${config.provider} webhooks`] = secret
   const credentials = { ...config.credentials, ...shown }
   return admin.ok<Connection>('POST', '/messaging/config/provider', { ...config, credentials })
 }
@@ -226,4 +238,9 @@ export function assertProblem(
     problem?.errors?.some(({ field }) => field === expected.field),
     `names no field ${expected.field}: ${answer.text}`,
   )
+}
+
+/** The end of every suite: whatever it did, no secret got out. */
+export function assertNothingLeaked({ pipecore, admin, backend, seeds }: World): Promise<void> {
+  return assertNoSecrets({ pipecore, client: admin, events: backend.events }, seeds)
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { messages, setProvider, switches } from './mission-examples.ts'
 import {
+  assertNothingLeaked,
   assertProblem,
   bearerOf,
   connect,
@@ -17,7 +18,7 @@ import {
   tenantOf,
   waitForStatus,
 } from './mission-world.ts'
-import { createClient, eventually } from './harness.ts'
+import { eventually } from './harness.ts'
 
 const world = await startWorld({ after })
 const { admin, backend, pipecore, sandbox } = world
@@ -42,7 +43,7 @@ describe('1. the providers of three products are set as the mission writes them'
 
   test('Meta sets its webhook up with the verify token, and is refused with another', async () => {
     const path = '/messaging/webhook/whatsapp?tenant_id=genda_456&provider=meta&hub.mode=subscribe'
-    const stranger = createClient(pipecore.url, undefined)
+    const stranger = admin.as(undefined)
     const right = await stranger.call(
       'GET',
       `${path}&hub.challenge=1158201444&hub.verify_token=genda_verify_token`,
@@ -58,11 +59,9 @@ describe('1. the providers of three products are set as the mission writes them'
   })
 
   test('a provider whose webhook secret is still missing is refused with the setting that is needed', async () => {
-    const answer = await createClient(pipecore.url, undefined).call(
-      'POST',
-      '/messaging/webhook/email?tenant_id=roe_789&provider=sendgrid',
-      '[]',
-    )
+    const answer = await admin
+      .as(undefined)
+      .call('POST', '/messaging/webhook/email?tenant_id=roe_789&provider=sendgrid', '[]')
     assertProblem(answer, { status: 403, code: 'webhook_refused' })
     assert.match(answer.text, /webhookPublicKey/)
   })
@@ -363,6 +362,8 @@ test('every event that reached a backend was signed with the secret of its own p
     assert.deepEqual(signedBy, [backend.secrets.indexOf(world.endpointSecrets[product!])])
   }
 })
+
+test('no secret stands in any log line, answer, event or row', () => assertNothingLeaked(world))
 
 interface Story extends Message {
   trace_id: string

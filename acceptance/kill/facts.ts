@@ -1,4 +1,4 @@
-import type { Client } from '../harness.ts'
+import { type Client, eventually } from '../harness.ts'
 import type { Installation } from './installation.ts'
 import { tenants } from './routes.ts'
 
@@ -73,7 +73,7 @@ export async function collectFacts({ admin, api, sandbox }: Installation): Promi
 }
 
 export function readStory({ admin }: Installation, messageId: string): Promise<Story> {
-  return admin.ok<Story>('GET', `/messaging/messages/${messageId}`)
+  return read<Story>(admin, `/messaging/messages/${messageId}`)
 }
 
 interface Page<Item> {
@@ -86,9 +86,14 @@ async function readPages<Item>(admin: Client, path: string): Promise<Item[]> {
   let cursor: string | null = ''
   while (cursor !== null) {
     const query: string = `limit=200${cursor === '' ? '' : `&cursor=${cursor}`}`
-    const page: Page<Item> = await admin.ok<Page<Item>>('GET', `${path}?${query}`)
+    const page: Page<Item> = await read<Page<Item>>(admin, `${path}?${query}`)
     items.push(...page.data)
     cursor = page.next_cursor
   }
   return items
+}
+
+/** Connections kept from before a kill are found dead by the first call on each. */
+function read<Body>(admin: Client, path: string): Promise<Body> {
+  return eventually(() => admin.ok<Body>('GET', path)) as Promise<Body>
 }

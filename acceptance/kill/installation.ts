@@ -23,6 +23,8 @@ export interface Installation {
   /** May be killed. */
   victims: PipeCore[]
   admin: Client
+  /** A key of each product. */
+  keys: Map<string, string>
 }
 
 const env = {
@@ -38,7 +40,7 @@ export async function startInstallation(test: Test, shape: Shape): Promise<Insta
   const api = await startPipeCore(test, { sandbox, env, role: shape === 'whole' ? 'all' : 'api' })
   const victims = shape === 'whole' ? [api] : await startWorkers(test, sandbox, api)
   const admin = createClient(api.url, api.adminKey)
-  const installation = { sandbox, receiver, api, victims, admin }
+  const installation = { sandbox, receiver, api, victims, admin, keys: new Map<string, string>() }
   await prepareSandbox(sandbox)
   for (const tenant of tenants) await makeTenant(installation, tenant)
   for (const route of routes) await connect(installation, route)
@@ -66,7 +68,7 @@ async function prepareSandbox(sandbox: Sandbox): Promise<void> {
 }
 
 async function makeTenant(
-  { admin, receiver }: Installation,
+  { admin, receiver, keys }: Installation,
   { productId, tenantId }: { productId: string; tenantId: string },
 ): Promise<void> {
   await admin.ok('POST', '/products', { id: productId, name: productId })
@@ -75,6 +77,8 @@ async function makeTenant(
   const endpoint = { url: receiver.url + path, product_id: productId }
   const { secret } = await admin.ok<{ secret: string }>('POST', '/webhooks/endpoints', endpoint)
   receiver.trust(path, secret)
+  const made = await admin.ok<{ key: string }>('POST', `/products/${productId}/keys`, { name: 'backend' })
+  keys.set(productId, made.key)
 }
 
 async function connect({ admin, sandbox }: Installation, route: Route): Promise<void> {

@@ -8,7 +8,7 @@ export interface Quiet {
   open: Record<string, number>
 }
 
-const pollMs = 250
+const pollMs = 500
 
 /**
  * Waits until nothing is left to do: no delivery, no job, no callback. What looks after unknown messages for a

@@ -1,6 +1,6 @@
 import { eventually, type Test } from '../harness.ts'
 import { collectFacts } from './facts.ts'
-import { type Shape, startInstallation } from './installation.ts'
+import { type Installation, type Shape, startInstallation } from './installation.ts'
 import { judgeEvents } from './judge-events.ts'
 import { judgeInbound } from './judge-inbound.ts'
 import { judgeMessages } from './judge-messages.ts'
@@ -9,7 +9,7 @@ import { planInbounds, planMessages } from './plan.ts'
 import { type Quiet, waitUntilQuiet } from './quiet.ts'
 import { createRandom } from './random.ts'
 import type { Receiver } from './receiver.ts'
-import { sendAll, writeAll } from './traffic.ts'
+import { type Accepted, sendAll, writeAll, type Written } from './traffic.ts'
 import { createVerdict, forbid, type Verdict } from './verdict.ts'
 
 export interface ScenarioOptions {
@@ -31,6 +31,12 @@ export interface Report extends ScenarioOptions {
   totalMs: number
 }
 
+interface Traffic {
+  accepted: Accepted[]
+  written: Written[]
+  kills: Kill[]
+}
+
 const fewestKills = 5
 const inboundsPerMessage = 0.15
 /** Longer than the longest lease, 30 s, with the work that comes after it. */
@@ -40,46 +46,37 @@ const progressDeadlineMs = 60_000
 /** Messages go out, callbacks and customers' messages come in, processes are killed; then everything is counted. */
 export async function playScenario(test: Test, options: ScenarioOptions): Promise<Report> {
   const startedAt = performance.now()
-  const { shape, seed, messages, seconds, mostKills = Number.POSITIVE_INFINITY } = options
-  const installation = await startInstallation(test, shape)
+  const installation = await startInstallation(test, options.shape)
+  const traffic = await playTraffic(installation, options)
+  const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
+  const verdict = await judge(installation, traffic, quiet)
+  const recoveriesMs = traffic.kills.map(({ at }) => findRecovery(installation.receiver, at))
+  const totalMs = Math.round(performance.now() - startedAt)
+  return { ...options, verdict, kills: traffic.kills, recoveriesMs, quiet, totalMs }
+}
+
+async function playTraffic(installation: Installation, options: ScenarioOptions): Promise<Traffic> {
+  const { seed, messages, seconds, mostKills = Number.POSITIVE_INFINITY } = options
   const random = createRandom(seed)
-  const durationMs = seconds * 1_000
-  const plan = planMessages(random, messages, durationMs)
-  const inbounds = planInbounds(random, Math.ceil(messages * inboundsPerMessage), durationMs)
-  const traffic = Promise.all([
+  const plan = planMessages(random, messages, seconds * 1_000)
+  const inbounds = planInbounds(random, Math.ceil(messages * inboundsPerMessage), seconds * 1_000)
+  const sending = Promise.all([
     sendAll(installation, plan, createRandom(seed + 1)),
     writeAll(installation, inbounds),
   ])
-  const state = { isOver: false }
-  void traffic.catch(() => {}).finally(() => (state.isOver = true))
-  const killed = await killUntil({
+  const state = { isSent: false }
+  const markSent = () => {
+    state.isSent = true
+  }
+  sending.then(markSent, markSent)
+  const kills = await killUntil({
     victims: installation.victims,
     random: createRandom(seed + 2),
-    isOver: (kills) => kills >= mostKills || (state.isOver && kills >= fewestKills),
-    waitForProgress: () => waitForNewEvent(installation.receiver, () => state.isOver),
+    isOver: (count) => count >= mostKills || (state.isSent && count >= fewestKills),
+    waitForProgress: () => waitForNewEvent(installation.receiver, () => state.isSent),
   })
-  const [accepted, written] = await traffic
-  const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
-  const facts = await collectFacts(installation)
-  const verdict = createVerdict()
-  await judgeMessages(verdict, installation, accepted, facts)
-  judgeEvents(verdict, facts, installation.receiver)
-  judgeInbound(verdict, facts, written)
-  const open = Object.entries(quiet.open).filter(([, count]) => count > 0)
-  forbid(
-    verdict,
-    'work left open',
-    open.map(([name, count]) => `${name} ${count}`),
-  )
-  const recoveriesMs = killed.map(({ at }) => findRecovery(installation.receiver, at))
-  return {
-    ...options,
-    verdict,
-    kills,
-    recoveriesMs,
-    quiet,
-    totalMs: Math.round(performance.now() - startedAt),
-  }
+  const [accepted, written] = await sending
+  return { accepted, written, kills }
 }
 
 async function waitForNewEvent({ arrivals }: Receiver, isOver: () => boolean): Promise<void> {
@@ -87,7 +84,22 @@ async function waitForNewEvent({ arrivals }: Receiver, isOver: () => boolean): P
   await eventually(() => arrivals.size > before || isOver(), progressDeadlineMs)
 }
 
+async function judge(installation: Installation, traffic: Traffic, quiet: Quiet): Promise<Verdict> {
+  const facts = await collectFacts(installation)
+  const verdict = createVerdict()
+  await judgeMessages(verdict, installation, traffic.accepted, facts)
+  judgeEvents(verdict, facts, installation.receiver)
+  judgeInbound(verdict, facts, traffic.written)
+  const open = Object.entries(quiet.open).filter(([, count]) => count > 0)
+  forbid(
+    verdict,
+    'work left open',
+    open.map(([name, count]) => `${name} ${count}`),
+  )
+  return verdict
+}
+
 function findRecovery({ arrivals }: Receiver, killedAt: number): number {
   const later = [...arrivals.values()].map(([first]) => first?.at ?? 0).filter((at) => at >= killedAt)
-  return Math.min(...later) - killedAt
+  return later.length === 0 ? 0 : Math.min(...later) - killedAt
 }

@@ -29,11 +29,10 @@ const shareAskedTwice = 0.04
 
 /** Sends what was planned when it is due, like a backend that insists: same key, same body, until it is answered. */
 export async function sendAll(
-  { api, admin }: Installation,
+  { api, keys }: Installation,
   messages: readonly PlannedMessage[],
   random: Random,
 ): Promise<Accepted[]> {
-  const keys = await makeKeys(admin)
   const startedAt = performance.now()
   return Promise.all(
     messages.map(async (planned) => {
@@ -47,15 +46,6 @@ export async function sendAll(
       return accepted
     }),
   )
-}
-
-async function makeKeys(admin: Client): Promise<Map<string, string>> {
-  const { data } = await admin.ok<{ data: Array<{ id: string }> }>('GET', '/products')
-  const made = data.map(async ({ id }) => {
-    const { key } = await admin.ok<{ key: string }>('POST', `/products/${id}/keys`, { name: 'backend' })
-    return [id, key] as const
-  })
-  return new Map(await Promise.all(made))
 }
 
 async function sendUntilAnswered(client: Client, accepted: Accepted): Promise<void> {

@@ -8,18 +8,16 @@ const stopWords = new Set([
   'QUIT',
   'REVOKE',
   'OPTOUT',
-  ...[
-    'BAJA',
-    'DARME DE BAJA',
-    'PARAR',
-    'DETENER',
-    'ALTO',
-    'NO MAS',
-    'SALIR',
-    'CANCELAR SUSCRIPCION',
-    'SAIR',
-    'PARE',
-  ],
+  'BAJA',
+  'DARME DE BAJA',
+  'PARAR',
+  'DETENER',
+  'ALTO',
+  'NO MAS',
+  'SALIR',
+  'CANCELAR SUSCRIPCION',
+  'SAIR',
+  'PARE',
 ])
 const startWords = new Set(['START', 'UNSTOP', 'YES STOP', 'ALTA', 'SUSCRIBIR', 'VOLVER'])
 const helpWords = new Set(['HELP', 'INFO'])

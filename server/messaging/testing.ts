@@ -27,18 +27,57 @@ export async function startMessagingServer(
   options: TestServerOptions = {},
 ): Promise<MessagingServer> {
   const started = await startTestServer(test, options)
-  const { api, sandbox } = started
-  await api.call('POST', '/products', { id: 'tableflow', name: 'TableFlow' })
-  await api.call('POST', '/tenants', { id: tenantId, product_id: 'tableflow', name: 'Restaurant' })
-  const control: MessagingServer['control'] = async (method, path, body) => {
-    const response = await fetch(`${sandbox.url}/sandbox/${path}`, {
+  const { api } = started
+  const hooks = `${started.server.context.config.publicUrl}/messaging/webhook`
+  const control = controlOf(started.sandbox.url)
+  await connectProviders(started, control, hooks)
+  const story = async (id: string) => (await api.call<MessageStory>('GET', `/messaging/messages/${id}`)).body
+  const post = <Body>(channel: string, body: Record<string, unknown>, headers?: Record<string, string>) =>
+    api.call<Body>('POST', `/messaging/send/${channel}`, { tenant_id: tenantId, ...body }, headers)
+  return {
+    ...started,
+    control,
+    story,
+    send: async (channel, body, headers) => {
+      const answer = await post<Message>(channel, body, headers)
+      assert.equal(answer.status, 202, JSON.stringify(answer.body))
+      return answer.body
+    },
+    refuse: async (channel, body) => {
+      const answer = await post<{ code: string }>(channel, body)
+      return { status: answer.status, code: answer.body.code }
+    },
+    until: (id, fits, deadlineMs = 15_000) => untilMessage(() => story(id), fits, deadlineMs),
+    customerWrites: async (text, from = '+56988888888') => {
+      await control('POST', 'inbound/twilio', {
+        from: `whatsapp:${from}`,
+        to: 'whatsapp:+14155238886',
+        account: twilio.accountSid,
+        webhook_url: `${hooks}/whatsapp?tenant_id=${tenantId}&provider=twilio`,
+        text,
+      })
+    },
+  }
+}
+
+function controlOf(sandboxUrl: string): MessagingServer['control'] {
+  return async (method, path, body) => {
+    const response = await fetch(`${sandboxUrl}/sandbox/${path}`, {
       method,
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
     assert.ok(response.ok, `sandbox ${method} ${path}: ${response.status}`)
     return (await response.json()) as Record<string, unknown>
   }
-  const hooks = `${started.server.context.config.publicUrl}/messaging/webhook`
+}
+
+async function connectProviders(
+  { api }: TestServer,
+  control: MessagingServer['control'],
+  hooks: string,
+): Promise<void> {
+  await api.call('POST', '/products', { id: 'tableflow', name: 'TableFlow' })
+  await api.call('POST', '/tenants', { id: tenantId, product_id: 'tableflow', name: 'Restaurant' })
   const account = await control('PUT', 'accounts/resend/re_tableflow_resend_key', {
     webhook_url: `${hooks}/email?tenant_id=${tenantId}&provider=resend`,
   })
@@ -58,49 +97,21 @@ export async function startMessagingServer(
     fromEmail: 'noreply@tableflow.com',
     webhookSecret: account.signing_secret,
   })
-  const story = async (id: string) => (await api.call<MessageStory>('GET', `/messaging/messages/${id}`)).body
-  return {
-    ...started,
-    control,
-    story,
-    send: async (channel, body, headers) => {
-      const answer = await api.call<Message>(
-        'POST',
-        `/messaging/send/${channel}`,
-        { tenant_id: tenantId, ...body },
-        headers,
-      )
-      assert.equal(answer.status, 202, JSON.stringify(answer.body))
-      return answer.body
-    },
-    refuse: async (channel, body) => {
-      const answer = await api.call<{ code: string }>('POST', `/messaging/send/${channel}`, {
-        tenant_id: tenantId,
-        ...body,
-      })
-      return { status: answer.status, code: answer.body.code }
-    },
-    until: async (id, fits, deadlineMs = 15_000) => {
-      const deadline = performance.now() + deadlineMs
-      for (;;) {
-        const current = await story(id)
-        if (fits(current)) return current
-        assert.ok(
-          performance.now() < deadline,
-          `still ${current.status}: ${JSON.stringify({ ...current, events: [] })}`,
-        )
-        await sleep(25)
-      }
-    },
-    customerWrites: async (text, from = '+56988888888') => {
-      const webhook = `${hooks}/whatsapp?tenant_id=${tenantId}&provider=twilio`
-      await control('POST', 'inbound/twilio', {
-        from: `whatsapp:${from}`,
-        to: 'whatsapp:+14155238886',
-        account: twilio.accountSid,
-        webhook_url: webhook,
-        text,
-      })
-    },
+}
+
+async function untilMessage(
+  read: () => Promise<MessageStory>,
+  fits: (story: MessageStory) => boolean,
+  deadlineMs: number,
+): Promise<MessageStory> {
+  const deadline = performance.now() + deadlineMs
+  for (;;) {
+    const current = await read()
+    if (fits(current)) return current
+    assert.ok(
+      performance.now() < deadline,
+      `still ${current.status}: ${JSON.stringify({ ...current, events: [] })}`,
+    )
+    await sleep(25)
   }
 }

@@ -28,15 +28,16 @@ export function writeMailbox({ email, name }: Mailbox): string {
 
 /** Header lines of a mail, unfolded; lower-case names, repeated ones joined by a line break. */
 export function readMailHeaders(block: string): Record<string, string> {
-  const headers: Record<string, string> = {}
+  const headers = new Map<string, string>()
   for (const line of block.replaceAll(/\r?\n[ \t]+/g, ' ').split(/\r?\n/)) {
     const colon = line.indexOf(':')
     if (colon < 1) continue
     const name = line.slice(0, colon).trim().toLowerCase()
     const value = line.slice(colon + 1).trim()
-    headers[name] = headers[name] === undefined ? value : `${headers[name]}\n${value}`
+    const earlier = headers.get(name)
+    headers.set(name, earlier === undefined ? value : `${earlier}\n${value}`)
   }
-  return headers
+  return Object.fromEntries(headers)
 }
 
 /**

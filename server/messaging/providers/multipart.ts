@@ -32,12 +32,8 @@ export function readMultipart(body: Buffer, contentType: string | undefined): Pa
     parts.push(part)
     at = next + delimiter.length
   }
-  return opened
-    .subarray(at + 2)
-    .toString('latin1')
-    .trim() === ''
-    ? parts
-    : undefined
+  const rest = opened.subarray(at + 2).toString('latin1')
+  return rest.trim() === '' ? parts : undefined
 }
 
 /** Text in the given charset; an unknown charset is read as UTF-8. */
