@@ -8,6 +8,8 @@ export interface Row {
   tick(label: string): void
   /** `✗ Twilio`: refused, as it should be. */
   refuse(label: string): void
+  /** `· sent`: neither good nor bad. */
+  skip(label: string): void
   /** As is, for instance one letter of a stream. */
   add(text: string): void
   end(): void
@@ -91,6 +93,7 @@ export function createScreen(): Screen {
       return {
         tick: (label) => write(`${gap}${paint('tick', '✓')} ${label}`),
         refuse: (label) => write(`${gap}${paint('refuse', '✗')} ${label}`),
+        skip: (label) => write(paint('dim', `${gap}· ${label}`)),
         add: write,
         end: endRow,
       }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -15,6 +17,8 @@ import { startTestServer, type TestServer } from '../server/testing/server.ts'
 
 const script = fileURLToPath(new URL('./rotate-keys.ts', import.meta.url))
 const tokens = { tableflow_123: 'twilio_token_of_tableflow', genda_7: 'twilio_token_of_genda' }
+/** A server that stops may wait for connections that are kept open. */
+const ownConnection = { connection: 'close' }
 const tenantIds = Object.keys(tokens) as Array<keyof typeof tokens>
 
 test('all data keys come under the new key while the server sends; then the old key is not needed', async (t) => {
@@ -23,7 +27,7 @@ test('all data keys come under the new key while the server sends; then the old 
   const first = await startTestServer(stack, { settings: { PIPECORE_MASTER_KEY: keys.old } })
   await connectTenants(first)
   await addDataKeys(first.ownerUrl, keys.old, 1200)
-  await first.server.stop()
+  await end(first)
 
   const both = { PIPECORE_MASTER_KEY: keys.next, PIPECORE_MASTER_KEY_PREVIOUS: keys.old }
   const during = await startTestServer(stack, { settings: { DATABASE_URL: first.ownerUrl, ...both } })
@@ -38,13 +42,13 @@ test('all data keys come under the new key while the server sends; then the old 
     /left under another master key: 7\d\d\n[^]*master key: 2\d\d\n[^]*master key: 0\n$/,
   )
   assert.ok(sent.length > 1 && sent.flat().every(Boolean), JSON.stringify(sent))
-  await during.server.stop()
+  await end(during)
 
   const after = await startTestServer(stack, {
     settings: { DATABASE_URL: first.ownerUrl, PIPECORE_MASTER_KEY: keys.next },
   })
   assert.deepEqual(await sendFromAll(after), [true, true])
-  await after.server.stop()
+  await end(after)
 
   const again = await runRotation({ DATABASE_URL: first.ownerUrl, PIPECORE_MASTER_KEY: keys.next })
   assert.deepEqual(again, { exitCode: 0, output: 'Data keys left under another master key: 0\n' })
@@ -61,6 +65,7 @@ test('without the previous key nothing is rotated, and the missing key is named'
   assert.equal(result.exitCode, 1)
   assert.match(result.output, new RegExp(`the id ${parseMasterKey(old).id};`))
   assert.deepEqual(await sendFromAll(server), [true, true])
+  await end(server)
 })
 
 test('credentials moved to another tenant do not open, and the answer shows none', async (t) => {
@@ -71,7 +76,12 @@ test('credentials moved to another tenant do not open, and the answer shows none
       from connections other where other.tenant_id <> connections.tenant_id`),
   )
   for (const tenantId of tenantIds) {
-    const { status, body } = await server.api.call('GET', `/messaging/config/${tenantId}`)
+    const { status, body } = await server.api.call(
+      'GET',
+      `/messaging/config/${tenantId}`,
+      undefined,
+      ownConnection,
+    )
     assert.deepEqual([status, body.code], [500, 'secret_unreadable'])
     for (const token of Object.values(tokens)) assert.ok(!JSON.stringify(body).includes(token))
   }
@@ -85,10 +95,11 @@ test('the embedded database is rotated beside the server that runs it, and when 
     const settings = {
       PIPECORE_DATA: folder,
       PIPECORE_ADMIN_KEY: adminKey,
-      PIPECORE_LOG_LEVEL: 'error',
-      PORT: '0',
+      PORT: String(await findFreePort()),
     }
-    const server = await startServer(loadConfig({ ...settings, ...keys }, providerIds))
+    const server = await startServer(
+      loadConfig({ ...settings, PIPECORE_LOG_LEVEL: 'error', ...keys }, providerIds),
+    )
     t.after(() => server.stop())
     return { server, api: createTestApi(server.url, adminKey) }
   }
@@ -102,7 +113,12 @@ test('the embedded database is rotated beside the server that runs it, and when 
   const during = await start(both)
   const beside = await runRotation({ PIPECORE_DATA: folder, ...both })
   assert.deepEqual(beside, { exitCode: 0, output: 'Data keys left under another master key: 0\n' })
-  const { status } = await during.api.call('GET', `/messaging/config/${tenantIds[0]}`)
+  const { status } = await during.api.call(
+    'GET',
+    `/messaging/config/${tenantIds[0]}`,
+    undefined,
+    ownConnection,
+  )
   assert.equal(status, 200)
   await during.server.stop()
 
@@ -117,15 +133,17 @@ test('a folder without a database is not filled with one', async () => {
 })
 
 async function connectTenants({ api }: Pick<TestServer, 'api'>): Promise<void> {
-  await api.call('POST', '/products', { id: 'tableflow', name: 'TableFlow' })
+  await api.call('POST', '/products', { id: 'tableflow', name: 'TableFlow' }, ownConnection)
   for (const tenantId of tenantIds) {
-    await api.call('POST', '/tenants', { id: tenantId, product_id: 'tableflow', name: tenantId })
-    const { status, body } = await api.call('POST', '/messaging/config/provider', {
-      tenantId,
-      channel: 'sms',
-      provider: 'twilio',
-      credentials: { accountSid: `AC_${tenantId}`, authToken: tokens[tenantId], phoneNumber: '+15005550006' },
-    })
+    const tenant = { id: tenantId, product_id: 'tableflow', name: tenantId }
+    await api.call('POST', '/tenants', tenant, ownConnection)
+    const credentials = {
+      accountSid: `AC_${tenantId}`,
+      authToken: tokens[tenantId],
+      phoneNumber: '+15005550006',
+    }
+    const config = { tenantId, channel: 'sms', provider: 'twilio', credentials }
+    const { status, body } = await api.call('POST', '/messaging/config/provider', config, ownConnection)
     assert.equal(status, 200, JSON.stringify(body))
   }
 }
@@ -133,9 +151,20 @@ async function connectTenants({ api }: Pick<TestServer, 'api'>): Promise<void> {
 /** Whether the provider took a message of each tenant. */
 async function sendFromAll({ api }: Pick<TestServer, 'api'>): Promise<boolean[]> {
   const answers = tenantIds.map((tenantId) =>
-    api.call('POST', '/messaging/send/sms?wait=5', { tenant_id: tenantId, to: '+56988888888', body: 'Hola' }),
+    api.call(
+      'POST',
+      '/messaging/send/sms?wait=5',
+      { tenant_id: tenantId, to: '+56988888888', body: 'Hola' },
+      ownConnection,
+    ),
   )
   return (await Promise.all(answers)).map(({ body }) => typeof body.provider_message_id === 'string')
+}
+
+/** The providers first: the connections of callbacks under way would hold the server. */
+async function end({ sandbox, server }: TestServer): Promise<void> {
+  await sandbox.close()
+  await server.stop()
 }
 
 /** Data keys of tenants long gone, so that the rotation takes several batches. */
@@ -176,6 +205,14 @@ function runRotation(settings: Record<string, string>): Promise<Rotation> {
       resolve({ exitCode: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr })
     })
   })
+}
+
+async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
 }
 
 /** Ends what was started last first: servers before the database they share. */

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path'
 import { startSandbox } from '../sandbox/sandbox.ts'
 import { loadConfig, type Config } from '../server/core/config.ts'
 import { PipeError } from '../server/core/errors.ts'
+import { stopOnSignals } from '../server/core/signals.ts'
 import { readOrCreate } from '../server/core/startup.ts'
 import { providerIds } from '../server/modules.ts'
 import { type RunningServer, startServer } from '../server/server.ts'
@@ -12,25 +13,13 @@ interface Stoppable {
   stop(): Promise<void>
 }
 
-async function start(): Promise<void> {
+async function start(running: Stoppable[]): Promise<void> {
   const config = loadConfig({ PIPECORE_LOG_LEVEL: 'warn', ...process.env }, providerIds)
-  const running: Stoppable[] = []
-  const stopAll = async () => {
-    for (const one of running.splice(0).toReversed()) await one.stop()
-  }
-  onSignals(stopAll)
-  try {
-    if (config.databaseUrl === undefined) await startEmbedded(config, running)
-    else {
-      const server = await startServer(config)
-      running.push(server)
-      print(`PipeCore is running.\n\n  API        ${server.url}\n  Reference  ${server.url}/reference\n`)
-      if (server.newAdminKey !== undefined) print(`  Admin key  ${server.newAdminKey} (shown this once)\n`)
-    }
-  } catch (error) {
-    await stopAll()
-    throw error
-  }
+  if (config.databaseUrl === undefined) return startEmbedded(config, running)
+  const server = await startServer(config)
+  running.push(server)
+  print(`PipeCore is running.\n\n  API        ${server.url}\n  Reference  ${server.url}/reference\n`)
+  if (server.newAdminKey !== undefined) print(`  Admin key  ${server.newAdminKey} (shown this once)\n`)
 }
 
 /** The database and the providers come along: everything works without an account anywhere. */
@@ -81,18 +70,6 @@ Ctrl-C stops everything.
 `
 }
 
-function onSignals(stopAll: () => Promise<void>): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
-      print('\nStopping …')
-      stopAll().then(
-        () => process.exit(0),
-        (error: unknown) => fail(error),
-      )
-    })
-  }
-}
-
 function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
@@ -103,4 +80,16 @@ function fail(error: unknown): never {
   process.exit(1)
 }
 
-start().catch(fail)
+const running: Stoppable[] = []
+const starting = start(running)
+
+async function stopAll(): Promise<void> {
+  await starting.catch(() => {})
+  for (const one of running.splice(0).toReversed()) await one.stop()
+}
+
+stopOnSignals(async () => {
+  print('\nStopping …')
+  await stopAll()
+})
+starting.catch((error: unknown) => void stopAll().finally(() => fail(error)))

@@ -8,10 +8,12 @@ import {
   validatorCompiler,
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod'
+import { sql } from 'kysely'
 import type { Context } from '#core/context.ts'
 import { PipeError } from '#core/errors.ts'
+import { readJsonBodies } from '#core/json-body.ts'
 import type { App, Module } from '#core/module.ts'
-import { sendProblem } from '#core/problem.ts'
+import { refuseConnection, sendProblem } from '#core/problem.ts'
 import { traceIdFrom } from '#core/trace.ts'
 import { authenticate, type Caller, requireScope, type Scope } from '#tenants'
 
@@ -39,6 +41,8 @@ export async function createApp(context: Context, modules: readonly Module[]): P
     genReqId: () => `req_${randomUUID()}`,
     routerOptions: { maxParamLength: 300 },
     forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    clientErrorHandler: refuseConnection,
   }).withTypeProvider<ZodTypeProvider>() as unknown as App
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
@@ -50,35 +54,16 @@ export async function createApp(context: Context, modules: readonly Module[]): P
       reply,
     ),
   )
-  refuseNul(app)
+  readJsonBodies(app)
   addAuthentication(app, context)
   await addReference(app)
   app.get('/health', { config: { public: true }, schema: { hide: true } }, async () => ({ status: 'ok' }))
+  app.get('/ready', { config: { public: true }, schema: { hide: true } }, async () => checkReadiness(context))
   for (const module of modules) {
     await app.register(async (scope) => module.routes?.(scope as unknown as App, context, modules))
   }
   await app.ready()
   return app
-}
-
-/** PostgreSQL's text holds no NUL, so no field of ours may. */
-function refuseNul(app: App): void {
-  const parse = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (/(?:^|[^\\])(?:\\\\)*\\u0000/.test(body)) done(nulFound('The body'))
-    else void parse(request, body, done)
-  })
-  app.addHook('onRequest', async (request) => {
-    if (request.url.includes('%00')) throw nulFound('The URL')
-  })
-}
-
-function nulFound(place: string): PipeError {
-  return new PipeError(
-    'nul_character',
-    400,
-    `${place} holds a NUL character (\\u0000), which no field may have.`,
-  )
 }
 
 function addAuthentication(app: App, context: Context): void {
@@ -99,6 +84,19 @@ function addAuthentication(app: App, context: Context): void {
     request.caller = await authenticate(context, request.headers.authorization)
     if (config.scope !== undefined) requireScope(request.caller, config.scope)
   })
+}
+
+/** Whether this process can take work now: what a load balancer asks. */
+async function checkReadiness(context: Context): Promise<{ status: 'ready' }> {
+  try {
+    await sql`select 1`.execute(context.database.system)
+    return { status: 'ready' }
+  } catch (error) {
+    throw new PipeError('database_unreachable', 503, 'The database does not answer.', {
+      cause: error,
+      retryAfterSeconds: 5,
+    })
+  }
 }
 
 async function addReference(app: App): Promise<void> {

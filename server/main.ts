@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { loadConfig } from '#core/config.ts'
 import { PipeError } from '#core/errors.ts'
+import { stopOnSignals } from '#core/signals.ts'
 import { providerIds } from './modules.ts'
 import { type Role, startServer } from './server.ts'
 
@@ -15,12 +16,12 @@ async function main(): Promise<void> {
   if (role === undefined)
     throw new PipeError('role_unknown', 500, `--role must be one of ${roles.join(', ')}.`)
   const environment = values.port === undefined ? process.env : { ...process.env, PORT: values.port }
-  const server = await startServer(loadConfig(environment, providerIds), { modules: positionals, role })
+  const starting = startServer(loadConfig(environment, providerIds), { modules: positionals, role })
+  stopOnSignals(async () => (await starting).stop())
+  const server = await starting
   server.context.log.info({ url: server.url, role, modules: positionals }, 'PipeCore is running')
-  if (server.newAdminKey !== undefined)
+  if (server.newAdminKey !== undefined) {
     process.stdout.write(`Admin key, shown this once: ${server.newAdminKey}\n`)
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => void server.stop().then(() => process.exit(0)))
   }
 }
 

@@ -13,7 +13,8 @@ import { type Receiver, startReceiver } from './receiver.ts'
 import { registerWebhook, type Route, routes, tenants, writeAsCustomer } from './routes.ts'
 
 /** `whole`: one process is everything and is killed. `workers`: an API and two workers; one worker is killed. */
-export type Shape = 'whole' | 'workers'
+export const shapes = ['whole', 'workers'] as const
+export type Shape = (typeof shapes)[number]
 
 export interface Installation {
   sandbox: Sandbox

@@ -6,24 +6,17 @@ import { count, forbid, groupBy, type Verdict } from './verdict.ts'
 /** What customers and providers sent came in once each, and was answered once where a rule says so. */
 export function judgeInbound(verdict: Verdict, facts: Facts, written: readonly Written[]): void {
   const received = findReceived(facts, written)
+  const countReceived = ({ planned }: Written) => received.get(planned.text)?.length ?? 0
+  const wrong = written.filter((one) => countReceived(one) !== 1)
   count(verdict, 'customers wrote', written.length)
-  const lost = written.filter(({ planned }) => received.get(planned.text)?.length !== 1)
-  forbid(
-    verdict,
-    'customers’ messages not recorded exactly once',
-    lost.map(({ planned }) => `${planned.text} ${received.get(planned.text)?.length ?? 0}×`),
-  )
+  forbid(verdict, 'not recorded exactly once', wrong, (one) => `${one.planned.text} ${countReceived(one)}×`)
   judgeReplies(verdict, facts, written, received)
   const { callbacks } = facts
-  count(verdict, 'callbacks', callbacks.length)
   const repeated = callbacks.filter(({ attempts }) => attempts.length > 1)
-  count(verdict, 'callbacks that providers repeated', repeated.length)
   const unanswered = callbacks.filter(({ state }) => state !== 'delivered')
-  forbid(
-    verdict,
-    'callbacks never answered 2xx',
-    unanswered.map(({ provider, state }) => `${provider} ${state}`),
-  )
+  count(verdict, 'callbacks', callbacks.length)
+  count(verdict, 'callbacks that providers repeated', repeated.length)
+  forbid(verdict, 'callbacks never answered 2xx', unanswered, ({ provider, state }) => `${provider} ${state}`)
 }
 
 /** Ids of the messages recorded for a text that a customer wrote. */

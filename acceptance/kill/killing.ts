@@ -19,11 +19,11 @@ interface Life {
   isReady: boolean
 }
 
-const shareWhileStarting = 0.2
-const longestStartMs = 900
-const shareJustReady = 0.3
-const longestJustReadyMs = 500
-const longestAtWorkMs = 2_000
+/** When in its life a process is killed, in turn: each at a random time of that part. */
+const moments = ['working', 'starting', 'ready', 'working'] as const
+type Moment = (typeof moments)[number]
+
+const longestMs = { starting: 900, ready: 500, working: 2_000 }
 
 export interface Killing {
   victims: readonly PipeCore[]
@@ -41,7 +41,7 @@ export async function killUntil(killing: Killing): Promise<Kill[]> {
   while (!isOver(kills.length)) {
     const index = Math.floor(random.next() * victims.length)
     const life = lives[index]!
-    await waitForMoment(killing, life)
+    await waitForMoment(killing, life, moments[kills.length % moments.length]!)
     const { startedAt, isReady } = life
     await victims[index]!.kill('SIGKILL')
     kills.push({
@@ -68,11 +68,12 @@ function beginLife(starting: Promise<void>): Life {
   return life
 }
 
-async function waitForMoment({ random, waitForProgress }: Killing, { starting }: Life): Promise<void> {
-  const chance = random.next()
-  if (chance < shareWhileStarting) return sleep(random.between(0, longestStartMs))
-  await starting
-  if (chance < shareWhileStarting + shareJustReady) return sleep(random.between(0, longestJustReadyMs))
-  await waitForProgress()
-  await sleep(random.between(0, longestAtWorkMs))
+async function waitForMoment(
+  { random, waitForProgress }: Killing,
+  { starting }: Life,
+  moment: Moment,
+): Promise<void> {
+  if (moment !== 'starting') await starting
+  if (moment === 'working') await waitForProgress()
+  await sleep(random.between(0, longestMs[moment]))
 }

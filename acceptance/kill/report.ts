@@ -10,7 +10,7 @@ export function writeReport(report: Report): string[] {
   const { shape, seed, messages, seconds, verdict, quiet } = report
   const { counts, violations } = verdict
   const width = Math.max(...counts.map(([label]) => label.length))
-  const replay = `KILL_SEED=${seed} KILL_MESSAGES=${messages} KILL_SECONDS=${seconds}`
+  const replay = `KILL_SHAPE=${shape} KILL_SEED=${seed} KILL_MESSAGES=${messages} KILL_SECONDS=${seconds}`
   return [
     `${titles[shape]} · ${replay}`,
     ...counts.map(([label, count]) => `  ${label.padEnd(width)}  ${String(count).padStart(6)}`),

@@ -90,12 +90,8 @@ async function judge(installation: Installation, traffic: Traffic, quiet: Quiet)
   await judgeMessages(verdict, installation, traffic.accepted, facts)
   judgeEvents(verdict, facts, installation.receiver)
   judgeInbound(verdict, facts, traffic.written)
-  const open = Object.entries(quiet.open).filter(([, count]) => count > 0)
-  forbid(
-    verdict,
-    'work left open',
-    open.map(([name, count]) => `${name} ${count}`),
-  )
+  const open = Object.entries(quiet.open).filter(([, number]) => number > 0)
+  forbid(verdict, 'work left open', open, ([name, number]) => `${name} ${number}`)
   return verdict
 }
 

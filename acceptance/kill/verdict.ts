@@ -15,11 +15,17 @@ export function count(verdict: Verdict, label: string, number: number): void {
 const examplesShown = 5
 
 /** Counts what must not be, and shows the first few of it. */
-export function forbid(verdict: Verdict, label: string, found: readonly string[]): void {
+export function forbid<Item>(
+  verdict: Verdict,
+  label: string,
+  found: readonly Item[],
+  describe: (item: Item) => string = String,
+): void {
   count(verdict, label, found.length)
   if (found.length === 0) return
+  const examples = found.slice(0, examplesShown).map((item) => describe(item))
   const more = found.length > examplesShown ? ` and ${found.length - examplesShown} more` : ''
-  verdict.violations.push(`${label}: ${found.length} (${found.slice(0, examplesShown).join('; ')}${more})`)
+  verdict.violations.push(`${label}: ${found.length} (${examples.join('; ')}${more})`)
 }
 
 export function groupBy<Item>(

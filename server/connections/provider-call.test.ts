@@ -111,12 +111,12 @@ test('whatever goes wrong inside is an unknown outcome, never an exception', asy
   assert.doesNotMatch(JSON.stringify(outcome), /secret detail/)
 })
 
-test('credentials and the token sent are replaced by their names, however they are written', async () => {
+test('credentials and the token sent are named where they stand, blanked in any other form', async () => {
   answer = { status: 400, headers: {}, body: '' }
   const message = 'key/secret+1 key%2Fsecret%2B1 longer-secret-still longer-secret sent-token 12'
   const outcome = await call(createContext(), { message, code: 'longer-secret' })
   assert.ok(outcome.outcome === 'refused')
-  assert.equal(outcome.error.message, 'Acme: <apiKey> <apiKey> <list> <list> <authorization> 12 (<list>)')
+  assert.equal(outcome.error.message, 'Acme: <apiKey> [redacted] <list> <list> <authorization> 12 (<list>)')
   assert.equal(outcome.error.code, '<list>')
 })
 

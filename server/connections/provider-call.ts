@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { OutboundError } from '#core/outbound.ts'
 import type { OutboundFailure, OutboundRequest } from '#core/outbound.ts'
+import { scrubText } from '#core/scrub.ts'
 import type { ErrorKind, Outcome, ProviderContext, ProviderError } from './provider.ts'
 
 export interface ProviderAnswer {
@@ -39,7 +40,7 @@ export interface Told {
 }
 
 const maxMessageLength = 500
-const minSecretLength = 4
+const minSecretLength = 6
 
 /**
  * One HTTP call to a provider, ended as one of three outcomes; never throws. `classify` judges every
@@ -220,9 +221,7 @@ interface Secret {
 /** Every text among the credentials, and what the authorization header carries, longest first. */
 function listSecrets(credentials: unknown, headers: Record<string, string> | undefined): Secret[] {
   const authorization = headers?.authorization?.split(' ').at(-1) ?? ''
-  const named = [...listTexts(credentials, 'credential'), { value: authorization, name: 'authorization' }]
-  return named
-    .flatMap(({ value, name }) => [value, encodeURIComponent(value)].map((form) => ({ value: form, name })))
+  return [...listTexts(credentials, 'credential'), { value: authorization, name: 'authorization' }]
     .filter(({ value }) => value.length >= minSecretLength)
     .toSorted((a, b) => b.value.length - a.value.length)
 }
@@ -234,6 +233,11 @@ function listTexts(value: unknown, name: string): Secret[] {
   return Object.entries(value).flatMap(([key, item]) => listTexts(item, key))
 }
 
+/** What stands there as it was entered is named, so that the message stays readable; every other form is blanked. */
 function scrub(text: string, secrets: readonly Secret[]): string {
-  return secrets.reduce((left, { value, name }) => left.replaceAll(value, `<${name}>`), text)
+  const named = secrets.reduce((left, { value, name }) => left.replaceAll(value, `<${name}>`), text)
+  return scrubText(
+    named,
+    secrets.map(({ value }) => value),
+  )
 }

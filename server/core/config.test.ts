@@ -29,7 +29,7 @@ test('without any setting it is a loopback server on the embedded database that 
 
 test('with a database of its own it listens everywhere, guards addresses and calls the real providers', () => {
   const config = loadConfig(
-    { DATABASE_URL: 'postgres://u:p@db/pipecore', PIPECORE_MASTER_KEY: 'x' },
+    { DATABASE_URL: 'postgres://u:p@db/pipecore', PIPECORE_MASTER_KEY: 'A'.repeat(43) },
     providers,
   )
   assert.deepEqual([config.host, config.allowPrivateEndpoints, config.providerUrls], ['0.0.0.0', false, {}])
@@ -41,11 +41,12 @@ test('every wrong setting is reported at once, by name', () => {
     DATABASE_URL: 'mysql://db',
     PIPECORE_PUBLIC_URL: 'pipecore.example.com',
     PIPECORE_ADMIN_KEY: 'short',
+    PIPECORE_MASTER_KEY: 'short',
     PIPECORE_TYPO: '1',
     PROVIDER_URL_TWILIO: 'nowhere',
     PROVIDER_URL_NOBODY: 'http://127.0.0.1',
   }
-  assert.deepEqual(problemsOf(wrong).toSorted(), [...Object.keys(wrong), 'PIPECORE_MASTER_KEY'].toSorted())
+  assert.deepEqual(problemsOf(wrong).toSorted(), Object.keys(wrong).toSorted())
 })
 
 test('a provider’s URL may be replaced, dashes written as underscores', () => {
@@ -55,4 +56,15 @@ test('a provider’s URL may be replaced, dashes written as underscores', () => 
 
 test('an empty setting is as good as none', () => {
   assert.deepEqual(problemsOf({ PORT: '', DATABASE_URL: '' }), [])
+})
+
+test('with DATABASE_URL a master key is required', () => {
+  assert.deepEqual(problemsOf({ DATABASE_URL: 'postgres://u:p@db/pipecore' }), ['PIPECORE_MASTER_KEY'])
+})
+
+test('the names that callers of PipeCore use for their own settings do not stop it', () => {
+  assert.deepEqual(
+    problemsOf({ PIPECORE_API_URL: 'https://pipecore.example.com', PIPECORE_API_KEY: 'pck_fake' }),
+    [],
+  )
 })

@@ -1,7 +1,16 @@
 import { z } from 'zod'
 import { PipeError, type FieldError } from './errors.ts'
+import { isMasterKey } from './sealing.ts'
 
-const port = z.coerce.number().int().min(0).max(65_535)
+const port = z.coerce.number().int().min(1).max(65_535)
+const masterKey = z.string().superRefine((text, context) => {
+  if (!isMasterKey(text)) {
+    context.addIssue({
+      code: 'custom',
+      message: 'must be 32 random bytes as base64 or hex; openssl rand -base64 32 makes one',
+    })
+  }
+})
 const origin = z
   .url({ protocol: /^https?$/, error: 'must be an http(s) URL such as https://pipecore.example.com' })
   .transform((url) => url.replace(/\/+$/, ''))
@@ -36,12 +45,11 @@ export const settings = z.object({
     .min(24, 'must have at least 24 characters')
     .optional()
     .meta({ description: 'Fixed admin key. Otherwise one is generated and printed once.' }),
-  PIPECORE_MASTER_KEY: z.string().optional().meta({
+  PIPECORE_MASTER_KEY: masterKey.optional().meta({
     description:
       '32 bytes as base64 or hex; seals all credentials. Generated into the data folder with the embedded database, required with DATABASE_URL.',
   }),
-  PIPECORE_MASTER_KEY_PREVIOUS: z
-    .string()
+  PIPECORE_MASTER_KEY_PREVIOUS: masterKey
     .optional()
     .meta({ description: 'The key before, readable until `npm run rotate-keys` reports 0 left.' }),
   PIPECORE_ALLOW_PRIVATE_ENDPOINTS: flag.optional().meta({
@@ -166,8 +174,11 @@ function readProviderUrls(
   return urls
 }
 
+/** What backends that call PipeCore name their own settings; often in the same shell. */
+const namesOfCallers = ['PIPECORE_URL', 'PIPECORE_API_URL', 'PIPECORE_API_KEY', 'PIPECORE_WEBHOOK_SECRET']
+
 function unknownSettings(environment: Environment): FieldError[] {
-  const known = new Set(Object.keys(settings.shape))
+  const known = new Set([...Object.keys(settings.shape), ...namesOfCallers])
   return Object.keys(environment)
     .filter((name) => name.startsWith('PIPECORE_') && !known.has(name))
     .map((name) => ({ field: name, message: 'is not a setting of PipeCore; see docs/reference/settings.md' }))

@@ -23,13 +23,13 @@ export async function migrateDatabase(
   await owner.connect()
   try {
     const urls = await prepareRoles(owner, ownerUrl)
-    await owner.query('select pg_advisory_lock(715002)')
-    await owner.query('create schema if not exists pipecore')
-    await owner.query('set search_path = pipecore')
-    await owner.query('grant usage on schema pipecore to pipecore_app, pipecore_system')
-    await owner.query(`create table if not exists migrations (
-      module text not null, name text not null, checksum text not null, applied_at timestamptz not null default now(),
-      primary key (module, name))`)
+    await inTransaction(owner, async () => {
+      await owner.query('create schema if not exists pipecore')
+      await owner.query('grant usage on schema pipecore to pipecore_app, pipecore_system')
+      await owner.query(`create table if not exists pipecore.migrations (
+        module text not null, name text not null, checksum text not null, applied_at timestamptz not null default now(),
+        primary key (module, name))`)
+    })
     for (const source of sources) await applyModule(owner, source)
     return urls
   } finally {
@@ -37,49 +37,60 @@ export async function migrateDatabase(
   }
 }
 
+/** One at a time over all processes. Nothing outlives the transaction, so that a transaction pooler may stand between. */
+async function inTransaction(owner: pg.Client, work: () => Promise<void>): Promise<void> {
+  await owner.query('begin')
+  try {
+    await owner.query('select pg_advisory_xact_lock(715002)')
+    await owner.query('set local search_path = pipecore')
+    await work()
+    await owner.query('commit')
+  } catch (error) {
+    await owner.query('rollback')
+    throw error
+  }
+}
+
 async function applyModule(owner: pg.Client, source: MigrationSource): Promise<void> {
-  const applied = await owner.query<{ name: string; checksum: string }>(
-    'select name, checksum from migrations where module = $1',
-    [source.module],
-  )
-  const checksums = new Map(applied.rows.map((row) => [row.name, row.checksum]))
   const files = (await readdir(source.folder)).filter((name) => name.endsWith('.sql')).toSorted()
   for (const name of files) {
     const text = await readFile(new URL(name, source.folder), 'utf8')
     const checksum = createHash('sha256').update(text).digest('hex')
-    const known = checksums.get(name)
-    if (known === checksum) continue
-    if (known !== undefined) {
-      throw new PipeError(
-        'migration_changed',
-        500,
-        `${source.module}/migrations/${name} was edited after it was applied. Put it back and add a new file.`,
-      )
-    }
-    await applyFile(owner, source.module, name, checksum, text)
+    await inTransaction(owner, () => applyFile(owner, { module: source.module, name, checksum, text }))
   }
 }
 
-async function applyFile(
-  owner: pg.Client,
-  module: string,
-  name: string,
-  checksum: string,
-  text: string,
-): Promise<void> {
-  await owner.query('begin')
+interface MigrationFile {
+  module: string
+  name: string
+  checksum: string
+  text: string
+}
+
+async function applyFile(owner: pg.Client, { module, name, checksum, text }: MigrationFile): Promise<void> {
+  const known = await owner.query<{ checksum: string }>(
+    'select checksum from migrations where module = $1 and name = $2',
+    [module, name],
+  )
+  const applied = known.rows[0]?.checksum
+  if (applied === checksum) return
+  if (applied !== undefined) {
+    throw new PipeError(
+      'migration_changed',
+      500,
+      `${module}/migrations/${name} was edited after it was applied. Put it back and add a new file.`,
+    )
+  }
   try {
-    await owner.query('insert into migrations (module, name, checksum) values ($1, $2, $3)', [
-      module,
-      name,
-      checksum,
-    ])
     await owner.query(text)
-    await owner.query('commit')
   } catch (error) {
-    await owner.query('rollback')
     throw new PipeError('migration_failed', 500, `${module}/migrations/${name} could not be applied.`, {
       cause: error,
     })
   }
+  await owner.query('insert into migrations (module, name, checksum) values ($1, $2, $3)', [
+    module,
+    name,
+    checksum,
+  ])
 }

@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
@@ -42,31 +45,23 @@ export async function sendProblem(
   await reply
     .code(problem.status)
     .type('application/problem+json')
-    .send(
-      JSON.stringify({
-        type: `urn:pipecore:problem:${problem.code}`,
-        title: titles[problem.status] ?? 'Server error',
-        status: problem.status,
-        code: problem.code,
-        detail: problem.message,
-        ...(problem.errors.length > 0 && { errors: problem.errors }),
-        request_id: request.id,
-      }),
-    )
+    .send(JSON.stringify(describeProblem(problem, request.id)))
+}
+
+function describeProblem(problem: PipeError, requestId: string): z.infer<typeof Problem> {
+  return {
+    type: `urn:pipecore:problem:${problem.code}`,
+    title: titles[problem.status] ?? (problem.status >= 500 ? 'Server error' : 'Bad request'),
+    status: problem.status,
+    code: problem.code,
+    detail: problem.message,
+    ...(problem.errors.length > 0 && { errors: [...problem.errors] }),
+    request_id: requestId,
+  }
 }
 
 /** What the framework itself refuses, in our codes. */
 const frameworkProblems: Record<string, { code: string; status: number; message: string }> = {
-  FST_ERR_CTP_INVALID_JSON_BODY: {
-    code: 'body_not_json',
-    status: 400,
-    message: 'The body is not valid JSON.',
-  },
-  FST_ERR_CTP_EMPTY_JSON_BODY: {
-    code: 'body_empty',
-    status: 400,
-    message: 'The body is empty; send a JSON object.',
-  },
   FST_ERR_CTP_BODY_TOO_LARGE: {
     code: 'body_too_large',
     status: 413,
@@ -82,14 +77,19 @@ const frameworkProblems: Record<string, { code: string; status: number; message:
     status: 400,
     message: 'The body is not as long as Content-Length says.',
   },
+  FST_ERR_MAX_PARAM_LENGTH: {
+    code: 'path_not_found',
+    status: 404,
+    message: 'There is no such path: an id in it is too long.',
+  },
   FST_ERR_BAD_URL: { code: 'url_malformed', status: 400, message: 'The path is not a valid URL.' },
 }
 
 function toPipeError(error: FastifyError | PipeError | Error): PipeError {
   if (error instanceof PipeError) return error
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = error.validation.map((issue): FieldError =>
-      toFieldError(issue, error.validationContext ?? 'request'),
+    const errors = error.validation.flatMap((issue) =>
+      toFieldErrors(issue, error.validationContext ?? 'request'),
     )
     return new PipeError(
       'request_invalid',
@@ -101,9 +101,6 @@ function toPipeError(error: FastifyError | PipeError | Error): PipeError {
   const { code, statusCode } = error as Partial<FastifyError>
   const known = code === undefined ? undefined : frameworkProblems[code]
   if (known !== undefined) return new PipeError(known.code, known.status, known.message)
-  if (error instanceof SyntaxError && statusCode === 400) {
-    return new PipeError('body_not_json', 400, 'The body is not valid JSON.')
-  }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new PipeError('request_refused', statusCode, error.message)
   }
@@ -119,14 +116,45 @@ function countFaults(count: number): string {
   return count === 1 ? 'one fault' : `${count} faults`
 }
 
-function toFieldError(
-  issue: { instancePath: string; message?: string | undefined; params?: unknown },
-  part: string,
-): FieldError {
-  const path = issue.instancePath
-    .split('/')
-    .filter((step) => step !== '')
-    .join('.')
-  const field = path === '' ? part : path
-  return { field, message: issue.message ?? 'is invalid' }
+interface Issue {
+  instancePath: string
+  message?: string | undefined
+  params?: unknown
+}
+
+const partNames: Record<string, string> = {
+  querystring: 'query',
+  params: 'path',
+  headers: 'headers',
+  body: 'body',
+}
+
+function toFieldErrors(issue: Issue, part: string): FieldError[] {
+  const path = issue.instancePath.split('/').filter((step) => step !== '')
+  const keys = unknownKeys(issue.params)
+  if (keys.length > 0)
+    return keys.map((key) => ({ field: [...path, key].join('.'), message: 'is not a field here' }))
+  const field = path.length === 0 ? (partNames[part] ?? part) : path.join('.')
+  return [{ field, message: issue.message ?? 'is invalid' }]
+}
+
+function unknownKeys(params: unknown): string[] {
+  const keys = typeof params === 'object' && params !== null && 'keys' in params ? params.keys : undefined
+  return Array.isArray(keys) ? keys.map(String) : []
+}
+
+/** Answers what Node's own parser refused before there was a request, in the same form. */
+export function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+  const status = tooLarge ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const problem = tooLarge
+    ? new PipeError('headers_too_large', status, 'The headers are larger than 16 KB.')
+    : new PipeError('request_malformed', status, 'This is not a well-formed HTTP request.')
+  const body = JSON.stringify(describeProblem(problem, `req_${randomUUID()}`))
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
+  socket.end(head + body)
 }

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import pg from 'pg'
 import type { DatabaseUrls } from './database.ts'
+import { PipeError } from './errors.ts'
 
 const groups = { app: 'pipecore_app', system: 'pipecore_system' } as const
 
@@ -11,8 +12,9 @@ const groups = { app: 'pipecore_app', system: 'pipecore_system' } as const
  */
 export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<DatabaseUrls> {
   const database = new URL(ownerUrl).pathname.slice(1)
-  await owner.query('select pg_advisory_lock(715001)')
+  await owner.query('begin')
   try {
+    await owner.query('select pg_advisory_xact_lock(715001)')
     for (const group of Object.values(groups)) await createRole(owner, group, 'nologin')
     const urls = { app: roleUrl(ownerUrl, 'app'), system: roleUrl(ownerUrl, 'system') }
     for (const [kind, group] of Object.entries(groups)) {
@@ -30,11 +32,21 @@ export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<
         `alter role ${name} in database ${pg.escapeIdentifier(database)} set idle_in_transaction_session_timeout = '30s'`,
       )
     }
+    await owner.query('commit')
     return urls
-  } finally {
-    await owner.query('select pg_advisory_unlock(715001)')
+  } catch (error) {
+    await owner.query('rollback')
+    if ((error as { code?: string }).code !== insufficientPrivilege) throw error
+    throw new PipeError(
+      'roles_not_allowed',
+      500,
+      `The role of DATABASE_URL may not make or grant PipeCore's roles. It needs CREATEROLE; where another role made ${Object.values(groups).join(' and ')} in this cluster before, grant it those with admin option.`,
+      { cause: error },
+    )
   }
 }
+
+const insufficientPrivilege = '42501'
 
 async function createRole(owner: pg.Client, name: string, login: 'login' | 'nologin'): Promise<void> {
   const { rowCount } = await owner.query('select 1 from pg_roles where rolname = $1', [name])

@@ -58,6 +58,10 @@ export function parseMasterKey(text: string): MasterKey {
   return { id, key: createSecretKey(bytes) }
 }
 
+export function isMasterKey(text: string): boolean {
+  return decodeKey(text.trim())?.length === keyBytes
+}
+
 /** A new master key as text for the settings. */
 export function generateMasterKey(): string {
   return randomBytes(keyBytes).toString('base64url')

@@ -106,6 +106,7 @@ function toRow<Credentials>(
   receiver: Receiver<Credentials>,
   refusal: Refusal | undefined,
 ): InboundWebhookRow {
+  const target = webhook.publicUrl.slice(context.config.publicUrl.length)
   return {
     id: createId('whk', context.now()),
     tenant_id: receiver.scope.tenantId,
@@ -116,7 +117,10 @@ function toRow<Credentials>(
     failed_check: refusal?.check ?? null,
     reason: refusal?.reason ?? null,
     method: webhook.method,
-    target: webhook.publicUrl.slice(context.config.publicUrl.length),
+    target:
+      refusal === undefined
+        ? target
+        : target.replaceAll(/([?&][^=&]*(?:token|secret|key)[^=&]*=)[^&]*/gi, '$1[redacted]'),
     headers: JSON.stringify(scrubHeaders(webhook.headers)),
     body: refusal === undefined ? webhook.body : webhook.body.subarray(0, maxRefusedBodyBytes),
     trace_id: receiver.scope.traceId,
