@@ -31,7 +31,6 @@ export interface Installation {
 const env = {
   PIPECORE_LOG_LEVEL: 'info',
   PIPECORE_PROVIDER_TIMEOUT_MS: '1500',
-  PIPECORE_ENDPOINT_TIMEOUT_MS: '3000',
 }
 
 /** PipeCore with three tenants, five providers and a backend, ready for messages. */

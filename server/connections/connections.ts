@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
@@ -10,11 +11,11 @@ import {
   type ConnectionRow,
   deactivateOthers,
   findConnection,
-  findConnectionOfProvider,
   insertConnection,
   listActiveConnections,
   listConnections,
-  lockConnectionsOfCapability,
+  listConnectionsOfProvider,
+  lockCapability,
   updateConnection,
 } from './queries.ts'
 
@@ -52,8 +53,9 @@ export interface ConnectionView {
 }
 
 /**
- * Sets a tenant's account at a provider. Saving the same provider again replaces its credentials; saving
- * another one as active without a priority switches the capability over to it.
+ * Sets a tenant's account at a provider. Saving the same provider with other credentials closes the connection
+ * there was, which still ends its messages under way, and opens a new one; saving another provider as active
+ * without a priority switches the capability over to it.
  * @throws PipeError `request_invalid` with every fault of the credentials
  */
 export async function saveConnection(
@@ -64,35 +66,61 @@ export async function saveConnection(
 ): Promise<ConnectionView> {
   const credentials = parseCredentials(provider, input.credentials) as object
   return context.database.asTenant(scope, async (db) => {
-    const present = await lockConnectionsOfCapability(db, scope.tenantId, input.capability)
+    await lockCapability(db, scope.tenantId, input.capability)
+    const present = await listConnections(db, scope.tenantId, [input.capability])
     const known = present.find((row) => row.provider === provider.id)
-    const id = known?.id ?? createId('con', context.now())
-    const sealed = await sealSecret(context, db, cellOf(scope.tenantId, id), JSON.stringify(credentials))
-    const values = {
-      active: input.isActive,
-      priority: input.priority ?? 0,
-      weight: input.weight ?? 100,
-      sealed_credentials: sealed,
-    }
-    const row =
-      known === undefined
-        ? await insertConnection(db, {
-            id,
-            tenant_id: scope.tenantId,
-            capability: input.capability,
-            provider: provider.id,
-            ...values,
-          })
-        : await updateConnection(db, scope.tenantId, id, {
-            ...values,
-            version: known.version + 1,
-            updated_at: context.now(),
-          })
-    if (row === undefined) throw notFound('connection', id)
+    const isSame =
+      known !== undefined &&
+      isDeepStrictEqual((await openRow(context, db, known, provider)).credentials, credentials)
+    const row = isSame
+      ? await updateConnection(db, scope.tenantId, known.id, {
+          ...standing(input),
+          updated_at: context.now(),
+        })
+      : await replaceConnection(context, db, scope, { provider, input, credentials, known })
+    if (row === undefined) throw notFound('connection', provider.id)
     if (input.isActive && input.priority === undefined) {
-      await deactivateOthers(db, scope.tenantId, input.capability, id, context.now())
+      await deactivateOthers(db, scope.tenantId, input.capability, row.id, context.now())
     }
     return presentConnection(row, provider, credentials)
+  })
+}
+
+function standing(input: ConnectionInput) {
+  return { active: input.isActive, priority: input.priority ?? 0, weight: input.weight ?? 100 }
+}
+
+interface Replacement {
+  provider: Provider<unknown>
+  input: ConnectionInput
+  credentials: object
+  known: ConnectionRow | undefined
+}
+
+async function replaceConnection(
+  context: Context,
+  db: Db,
+  scope: TenantScope,
+  { provider, input, credentials, known }: Replacement,
+): Promise<ConnectionRow> {
+  const now = context.now()
+  if (known !== undefined) {
+    await updateConnection(db, scope.tenantId, known.id, { active: false, deleted_at: now, updated_at: now })
+  }
+  const id = createId('con', now)
+  return insertConnection(db, {
+    id,
+    tenant_id: scope.tenantId,
+    capability: input.capability,
+    provider: provider.id,
+    sealed_credentials: await sealSecret(
+      context,
+      db,
+      cellOf(scope.tenantId, id),
+      JSON.stringify(credentials),
+    ),
+    version: (known?.version ?? 0) + 1,
+    ...standing(input),
   })
 }
 
@@ -187,16 +215,18 @@ export async function openConnection<Credentials>(
   return openRow(context, db, row, findProvider(row.provider))
 }
 
-/** The connection that a provider's webhook for a tenant is checked against; undefined when there never was one. */
-export async function openConnectionOfProvider<Credentials>(
+/** The connections that a provider's webhook may belong to, newest first: closed ones still end their messages. */
+export async function openConnectionsOfProvider<Credentials>(
   context: Context,
   db: Db,
   scope: TenantScope,
   capability: string,
   provider: Provider<Credentials>,
-): Promise<OpenConnection<Credentials> | undefined> {
-  const row = await findConnectionOfProvider(db, scope.tenantId, capability, provider.id)
-  return row === undefined ? undefined : openRow(context, db, row, provider)
+): Promise<OpenConnection<Credentials>[]> {
+  const rows = await listConnectionsOfProvider(db, scope.tenantId, capability, provider.id)
+  const connections: OpenConnection<Credentials>[] = []
+  for (const row of rows) connections.push(await openRow(context, db, row, provider))
+  return connections
 }
 
 export async function openRow<Credentials>(

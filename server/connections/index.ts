@@ -10,7 +10,7 @@ export {
   getConnections,
   openConnection,
   type OpenConnection,
-  openConnectionOfProvider,
+  openConnectionsOfProvider,
   openRow,
   providerContext,
   routeConnection,

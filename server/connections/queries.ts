@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, Updateable } from 'kysely'
+import { type Kysely, type Selectable, sql, type Updateable } from 'kysely'
 import type { ConnectionsTables } from './tables.ts'
 
 type Db = Kysely<ConnectionsTables>
@@ -13,13 +13,14 @@ export function findConnection(db: Db, tenantId: string, id: string): Promise<Co
     .executeTakeFirst()
 }
 
-/** The one a webhook of a provider belongs to: active or not, for messages end where they began. */
-export function findConnectionOfProvider(
+const oldAccountsTried = 5
+
+export function listConnectionsOfProvider(
   db: Db,
   tenantId: string,
   capability: string,
   provider: string,
-): Promise<ConnectionRow | undefined> {
+): Promise<ConnectionRow[]> {
   return db
     .selectFrom('connections')
     .selectAll()
@@ -27,8 +28,14 @@ export function findConnectionOfProvider(
     .where('capability', '=', capability)
     .where('provider', '=', provider)
     .orderBy('deleted_at', (order) => order.desc().nullsFirst())
-    .limit(1)
-    .executeTakeFirst()
+    .limit(oldAccountsTried)
+    .execute()
+}
+
+/** One change at a time of a tenant's connections for a capability, also of those that do not exist yet. */
+export async function lockCapability(db: Db, tenantId: string, capability: string): Promise<void> {
+  const name = `connections ${tenantId} ${capability}`
+  await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(db)
 }
 
 export function listConnections(
@@ -67,27 +74,19 @@ export function listActiveConnections(
     .execute()
 }
 
-export function lockConnectionsOfCapability(
-  db: Db,
-  tenantId: string,
-  capability: string,
-): Promise<ConnectionRow[]> {
-  return db
-    .selectFrom('connections')
-    .selectAll()
-    .where('tenant_id', '=', tenantId)
-    .where('capability', '=', capability)
-    .where('deleted_at', 'is', null)
-    .orderBy('id')
-    .forUpdate()
-    .execute()
-}
-
 export function insertConnection(
   db: Db,
   row: Pick<
     ConnectionRow,
-    'id' | 'tenant_id' | 'capability' | 'provider' | 'sealed_credentials' | 'active' | 'priority' | 'weight'
+    | 'id'
+    | 'tenant_id'
+    | 'capability'
+    | 'provider'
+    | 'sealed_credentials'
+    | 'version'
+    | 'active'
+    | 'priority'
+    | 'weight'
   >,
 ): Promise<ConnectionRow> {
   return db.insertInto('connections').values(row).returningAll().executeTakeFirstOrThrow()

@@ -2,14 +2,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Context } from '#core/context.ts'
 import { notFound } from '#core/errors.ts'
 import type { App } from '#core/module.ts'
-import { openConnectionOfProvider, type RawWebhook } from '#connections'
+import { openConnectionsOfProvider, type RawWebhook } from '#connections'
 import { receiveWebhook } from '#webhooks/inbound'
 import { findTenantScope } from '#tenants'
 import { requireMessagingProvider } from '../provider-registry.ts'
 import type { Channel } from '../providers/provider.ts'
 import { readWebhook } from '../webhook-job.ts'
 
-const bodyLimitBytes = 32 * 1024 * 1024
+/** The largest each kind of provider sends: anybody may knock here. */
+const bodyLimitBytes = { sms: 256 * 1024, whatsapp: 4 * 1024 * 1024, email: 32 * 1024 * 1024 }
 
 /** Where providers report to us: the raw bytes count, so no parser touches them. */
 export function webhookRoutes(app: App, context: Context): void {
@@ -19,7 +20,7 @@ export function webhookRoutes(app: App, context: Context): void {
     app.route({
       method: ['GET', 'POST'],
       url: `/messaging/webhook/${channel}`,
-      bodyLimit: bodyLimitBytes,
+      bodyLimit: bodyLimitBytes[channel],
       config: { public: true },
       schema: {
         tags: ['Webhooks in'],
@@ -43,14 +44,14 @@ async function receive(
   const provider = requireMessagingProvider(webhook.query.get('provider') ?? '', channel)
   const scope = await findTenantScope(context, tenantId, request.traceId)
   if (scope === undefined) throw notFound('tenant', tenantId)
-  const connection = await context.database.asTenant(scope, (db) =>
-    openConnectionOfProvider(context, db, scope, channel, provider),
+  const connections = await context.database.asTenant(scope, (db) =>
+    openConnectionsOfProvider(context, db, scope, channel, provider),
   )
   const answer = await receiveWebhook(context, webhook, {
     scope,
     capability: channel,
     provider,
-    connection,
+    connections,
     job: readWebhook,
   })
   if (answer.contentType !== undefined) reply.type(answer.contentType)
@@ -58,7 +59,9 @@ async function receive(
 }
 
 function toRawWebhook(context: Context, request: FastifyRequest): RawWebhook {
-  const publicUrl = context.config.publicUrl + request.raw.url
+  // A request may name its target with an origin; providers sign ours.
+  const target = (request.raw.url ?? '/').replace(/^[a-z]+:\/\/[^/?]*/i, '')
+  const publicUrl = context.config.publicUrl + target
   const headers = Object.entries(request.headers).map(([name, value]) => [
     name,
     Array.isArray(value) ? value.join(', ') : (value ?? ''),

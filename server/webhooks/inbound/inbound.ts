@@ -19,8 +19,8 @@ export interface Receiver<Credentials> {
   scope: TenantScope
   capability: string
   provider: Provider<Credentials>
-  /** Undefined when the tenant never had a connection to this provider. */
-  connection: OpenConnection<Credentials> | undefined
+  /** Those it may belong to, newest first. */
+  connections: readonly OpenConnection<Credentials>[]
   job: JobDefinition<StoredWebhook>
 }
 
@@ -36,28 +36,41 @@ export async function receiveWebhook<Credentials>(
   webhook: RawWebhook,
   receiver: Receiver<Credentials>,
 ): Promise<HttpAnswer> {
-  const { connection, provider } = receiver
-  if (connection === undefined) {
+  const { connections, provider } = receiver
+  const [newest] = connections
+  if (newest === undefined) {
     throw new PipeError(
       'connection_missing',
       404,
       `This tenant has no ${provider.title} connection for ${receiver.capability}.`,
     )
   }
-  const handshake = provider.handshake?.(webhook, connection.credentials)
+  const handshake = provider.handshake?.(webhook, newest.credentials)
   if (handshake !== undefined) return handshake
-  const refusal = inspect(webhook, receiver, connection, context.now())
-  const row = toRow(context, webhook, receiver, refusal)
-  if (refusal !== undefined) {
-    if (mayKeepRefusal(receiver.scope.tenantId, context.now()))
-      await insertWebhooks(context.database.system, [row])
-    throw new PipeError('webhook_refused', 403, refusal.reason, {
-      errors: [{ field: refusal.check, message: refusal.reason }],
-    })
+  const owner = connections.find((one) => inspect(webhook, receiver, one, context.now()) === undefined)
+  if (owner === undefined) {
+    const refusal = inspect(webhook, receiver, newest, context.now())
+    if (refusal !== undefined) return refuse(context, webhook, receiver, newest, refusal)
   }
+  const row = toRow(context, webhook, receiver, owner ?? newest)
   await storeWebhook(context, { row, scope: receiver.scope, job: receiver.job })
   wakeWork('job')
   return provider.acknowledgement
+}
+
+async function refuse<Credentials>(
+  context: Context,
+  webhook: RawWebhook,
+  receiver: Receiver<Credentials>,
+  connection: OpenConnection<Credentials>,
+  refusal: Refusal,
+): Promise<never> {
+  if (mayKeepRefusal(receiver.scope.tenantId, context.now())) {
+    await insertWebhooks(context.database.system, [toRow(context, webhook, receiver, connection, refusal)])
+  }
+  throw new PipeError('webhook_refused', 403, refusal.reason, {
+    errors: [{ field: refusal.check, message: refusal.reason }],
+  })
 }
 
 const refusalsKeptPerMinute = 60
@@ -104,7 +117,8 @@ function toRow<Credentials>(
   context: Context,
   webhook: RawWebhook,
   receiver: Receiver<Credentials>,
-  refusal: Refusal | undefined,
+  connection: OpenConnection<Credentials>,
+  refusal?: Refusal,
 ): InboundWebhookRow {
   const target = webhook.publicUrl.slice(context.config.publicUrl.length)
   return {
@@ -112,7 +126,7 @@ function toRow<Credentials>(
     tenant_id: receiver.scope.tenantId,
     capability: receiver.capability,
     provider: receiver.provider.id,
-    connection_id: receiver.connection?.id ?? null,
+    connection_id: connection.id,
     state: refusal === undefined ? 'stored' : 'refused',
     failed_check: refusal?.check ?? null,
     reason: refusal?.reason ?? null,
