@@ -18,7 +18,7 @@ import {
   tenantOf,
   waitForStatus,
 } from './mission-world.ts'
-import { eventually } from './harness.ts'
+import { createClient, eventually, startPipeCore } from './harness.ts'
 
 const world = await startWorld({ after })
 const { admin, backend, pipecore, sandbox } = world
@@ -275,6 +275,19 @@ describe('3. providers are switched while messages flow', () => {
     assert.equal((await waitForStatus(caller, old.id, 'read')).provider, 'meta')
     assert.equal((await findAtProvider(world, made.id)).effects, 1)
     assert.equal((await findAtProvider(world, old.id)).effects, 1)
+  })
+
+  test('a switch made at one process counts at once at another', async () => {
+    const second = await startPipeCore({ after }, { sandbox, beside: pipecore, role: 'api' })
+    const there = createClient(second.url, pipecore.adminKey)
+    const { data } = await admin.ok<{ data: Connection[] }>('GET', '/messaging/config/roe_789')
+    const twilio = data.find(({ provider }) => provider === 'twilio')
+    for (const isActive of [false, true, false, true]) {
+      await admin.ok('PATCH', `/messaging/config/roe_789/${twilio?.id}`, { isActive })
+      const answer = await there.call('POST', messages.roeSms.path, messages.roeSms.body)
+      if (isActive) assert.equal(answer.status, 202, answer.text)
+      else assertProblem(answer, { status: 422, code: 'connection_missing' })
+    }
   })
 
   test('the configuration shows which provider is active after the switch', async () => {

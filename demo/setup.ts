@@ -43,8 +43,9 @@ export async function connect(
   )
   row.tick('webhook')
   const complete = { ...config, credentials: { ...credentials, ...secrets } }
-  await save(complete)
-  const path = `/messaging/config/${product.tenantId}/${saved.id}/check`
+  // Other credentials make another connection; messages under way end on the one before.
+  const { id } = await save(complete)
+  const path = `/messaging/config/${product.tenantId}/${id}/check`
   const { ok, notes } = await pipecore<{ ok: boolean; notes: string[] }>('POST', path)
   check(`${providerNames[provider]} accepts the credentials: ${notes.join(' ')}`, ok, true)
   row.tick('checked')

@@ -6,7 +6,7 @@ export const tenantId = 'tableflow_123'
 
 /** A product with one tenant whose SMS go to the simulated Twilio, so that a first message can be sent at once. */
 export async function seedFirstTenant({ context }: RunningServer): Promise<void> {
-  const operator = { kind: 'admin', scopes: ['*'] } as const
+  const operator = { kind: 'admin', scopes: ['*'], expiresAt: null } as const
   if ((await getProducts(context, operator, { limit: 1 })).data.length > 0) return
   await createProduct(context, operator, { id: 'tableflow', name: 'TableFlow' })
   await createTenant(context, operator, {

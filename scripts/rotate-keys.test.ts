@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -14,6 +12,7 @@ import { providerIds } from '../server/modules.ts'
 import { startServer } from '../server/server.ts'
 import { createTestApi } from '../server/testing/api.ts'
 import { startTestServer, type TestServer } from '../server/testing/server.ts'
+import { findFreePort } from './testing/free-port.ts'
 
 const script = fileURLToPath(new URL('./rotate-keys.ts', import.meta.url))
 const tokens = { tableflow_123: 'twilio_token_of_tableflow', genda_7: 'twilio_token_of_genda' }
@@ -205,14 +204,6 @@ function runRotation(settings: Record<string, string>): Promise<Rotation> {
       resolve({ exitCode: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr })
     })
   })
-}
-
-async function findFreePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
 }
 
 /** Ends what was started last first: servers before the database they share. */

@@ -20,7 +20,11 @@ export interface SpentKeys {
 }
 
 /** Who may not call, or not this. */
-export function callerRequests({ expired, deleted, readOnly }: SpentKeys): BadRequest[] {
+export function callerRequests(keys: SpentKeys): BadRequest[] {
+  return [...withoutKey(keys), ...withoutRight(keys)]
+}
+
+function withoutKey({ expired, deleted }: SpentKeys): BadRequest[] {
   return [
     send('no key', missing),
     send('a user and password', { ...missing, headers: { authorization: 'Basic dXNlcjpmYWtl' } }),
@@ -37,12 +41,27 @@ export function callerRequests({ expired, deleted, readOnly }: SpentKeys): BadRe
     send('a key that was never made', { as: { key: unknownKey }, status: 401, code: 'key_unknown' }),
     send('a key that expired', { as: { key: expired }, status: 401, code: 'key_expired' }),
     send('a key that was deleted', { as: { key: deleted }, status: 401, code: 'key_unknown' }),
+  ]
+}
+
+function withoutRight({ readOnly }: SpentKeys): BadRequest[] {
+  return [
     send('a key that may only read', {
       as: { key: readOnly },
       status: 403,
       code: 'scope_missing',
       says: /messaging:send/,
     }),
+    {
+      name: 'a key that makes a stronger one',
+      method: 'POST',
+      path: '/products/roe/keys',
+      body: { scopes: ['messaging:read', 'messaging:send'] },
+      as: { key: readOnly },
+      status: 403,
+      code: 'scope_missing',
+      says: /messaging:send/,
+    },
     send('the key of another tenant', { as: 'stranger', status: 404, code: 'tenant_not_found' }),
     send('a tenant that is not there', {
       body: { ...sms, tenant_id: 'nobody_1' },
@@ -100,7 +119,12 @@ export const transportRequests: BadRequest[] = [
   json('two bodies', text + text),
   json('no JSON at all', 'hola'),
   json('NaN', text.replace('"Hola"', 'NaN')),
-  json('a byte that is no UTF-8 alone', '{"tenant_id": "roe_789", "to": '),
+  send('a byte that is no UTF-8', {
+    body: Buffer.from(text.replace('Hola', 'Hol\u00e1'), 'latin1'),
+    status: 400,
+    code: 'body_not_json',
+    says: /UTF-8/,
+  }),
   json('no body', '', { code: 'body_empty' }),
   json('a NUL in a text', text.replace('Hola', 'Ho\\u0000la'), { code: 'nul_character' }),
   json('a raw NUL in a text', text.replace('Hola', 'Ho\u0000la'), { says: /JSON|NUL/ }),
@@ -119,10 +143,18 @@ export const transportRequests: BadRequest[] = [
   send('a text instead of an object', { body: '"hola"', field: 'body' }),
   send('null instead of an object', { body: 'null', field: 'body' }),
   send('a number instead of an object', { body: '5', field: 'body' }),
-  send('5,000 objects in each other', { body: nested(5_000), field: 'tenant_id' }),
+  send('5,000 objects in each other', { body: nested(5_000), code: 'body_too_deep' }),
   send('a field that is 5,000 lists deep', {
     body: text.replace('"Hola"', `${'['.repeat(5_000)}${']'.repeat(5_000)}`),
-    field: 'body',
+    code: 'body_too_deep',
+  }),
+  send('half of an emoji deep inside', {
+    body: text.replace('}', ',"template":{"name":"pedido","variables":{"nombre":"\\ud83c"}}}'),
+    field: 'template.variables.nombre',
+  }),
+  send('half of an emoji as a name', {
+    body: text.replace('}', ',"template":{"name":"pedido","variables":{"\\ud83c":"Ana"}}}'),
+    field: 'template.variables',
   }),
   send('a field given twice: the last counts', { body: text.replace('}', ',"to":5}'), field: 'to' }),
   send('a body as plain text', {

@@ -32,6 +32,8 @@ export function equalText(given: string, expected: string): boolean {
 export interface SignatureCheck {
   /** The header that carries the signature, as the provider writes it. */
   header: string
+  /** Further headers that are signed and must be there. */
+  signedHeaders?: readonly string[]
   /** Present and former secrets; absent ones are skipped. */
   secrets: ReadonlyArray<string | undefined>
   /** What to do when there is no secret at all. */
@@ -41,14 +43,19 @@ export interface SignatureCheck {
   matches(signature: string, secret: string): boolean
 }
 
-/** The order every provider checks in: is there a secret, is there a signature, does any secret match. */
+/** The order every provider checks in: is there a secret, are the headers there, does any secret match. */
 export function verifySignature(webhook: RawWebhook, check: SignatureCheck): Verification {
   const secrets = check.secrets.filter((secret) => secret !== undefined)
   if (secrets.length === 0) return { ok: false, check: 'secret_missing', reason: check.whenSecretMissing }
-  const signature = webhook.headers[check.header.toLowerCase()]
-  if (!signature) {
-    return { ok: false, check: 'header_missing', reason: `The header ${check.header} is missing.` }
+  const missing = [check.header, ...(check.signedHeaders ?? [])].find((name) => !readHeader(webhook, name))
+  if (missing !== undefined) {
+    return { ok: false, check: 'header_missing', reason: `The header ${missing} is missing.` }
   }
+  const signature = readHeader(webhook, check.header)
   if (secrets.some((secret) => check.matches(signature, secret))) return { ok: true }
   return { ok: false, check: 'signature', reason: `The signature does not match: ${check.whenRefused}` }
+}
+
+function readHeader(webhook: RawWebhook, name: string): string {
+  return webhook.headers[name.toLowerCase()] ?? ''
 }

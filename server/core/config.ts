@@ -70,6 +70,9 @@ export const settings = z.object({
     .max(60_000)
     .default(15_000)
     .meta({ description: 'Longest wait for the answer of an endpoint that receives events.' }),
+  PIPECORE_MESSAGES_KEPT_DAYS: z.coerce.number().int().min(1).max(3650).default(365).meta({
+    description: 'Days after which messages and their stories are deleted. Attachments go after 7.',
+  }),
   SANDBOX_PORT: port
     .default(10_090)
     .meta({ description: 'Port of the simulated providers that `npm start` brings along.' }),
@@ -88,6 +91,7 @@ export interface Config {
   logLevel: string
   providerTimeoutMs: number
   endpointTimeoutMs: number
+  messagesKeptDays: number
   sandboxPort: number
   /** Provider id → base URL that replaces the provider's own. */
   providerUrls: Readonly<Record<string, string>>
@@ -142,6 +146,7 @@ function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string,
     logLevel: values.PIPECORE_LOG_LEVEL,
     providerTimeoutMs: values.PIPECORE_PROVIDER_TIMEOUT_MS,
     endpointTimeoutMs: values.PIPECORE_ENDPOINT_TIMEOUT_MS,
+    messagesKeptDays: values.PIPECORE_MESSAGES_KEPT_DAYS,
     sandboxPort: values.SANDBOX_PORT,
     providerUrls,
   }

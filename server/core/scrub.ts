@@ -3,6 +3,11 @@ const hidden = '[redacted]'
 /** A shorter secret would blank out ordinary words; credentials are longer. */
 const shortestSecret = 6
 
+/** The pattern of a longer secret holds its two ends only: a pattern grows with the secret, and its cost faster. */
+const longestWhole = 128
+const endLength = 64
+const maxPatterns = 500
+
 /** Credentials that show by their shape that they are one. The first group, if any, stays. */
 const knownShapes: readonly RegExp[] = [
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
@@ -11,7 +16,7 @@ const knownShapes: readonly RegExp[] = [
   /\bre_(?=\w*[\dA-Z])\w{8,}/g,
   /\bEAA[A-Za-z\d]{8,}/g,
   /\bwhsec_[\w+/=-]{8,}/g,
-  /\bpck_(?:live|test)_\w{8,}/g,
+  /\bpck_\w{8,}/g,
   /\b(?:sk|rk)_(?:live|test)_\w{8,}/g,
   /\bAPP_USR-[\w-]{8,}/g,
   /\bAIza[\w-]{30,}/g,
@@ -22,10 +27,15 @@ const knownShapes: readonly RegExp[] = [
 
 const secretHeader = /authorization|cookie|signature|secret|password|token|(?:api|access|auth)[-_]?key/i
 
-/** The text without the given secrets, in whatever way they are written, and without known kinds of credentials. */
+/**
+ * The text without the given secrets, in whatever way they are written, and without known kinds of credentials.
+ * The longest come first, so that of two secrets, one inside the other, nothing is left over.
+ */
 export function scrubText(text: string, secrets: readonly string[] = []): string {
-  const pattern = matchSecrets(secrets)
-  const withoutGiven = pattern ? text.replace(pattern, hidden) : text
+  const withoutGiven = secrets
+    .filter((secret) => secret.length >= shortestSecret)
+    .toSorted((left, right) => right.length - left.length)
+    .reduce((left, secret) => left.replace(matchSecret(secret), hidden), text)
   return knownShapes.reduce(
     (left, shape) => left.replace(shape, (_match, kept) => (typeof kept === 'string' ? kept : '') + hidden),
     withoutGiven,
@@ -44,15 +54,40 @@ export function scrubHeaders(
   return Object.fromEntries(pairs)
 }
 
-/** The longest come first, so that of two secrets, one inside the other, nothing is left over. */
-function matchSecrets(secrets: readonly string[]): RegExp | undefined {
-  const worthHiding = secrets.filter((secret) => secret.length >= shortestSecret)
-  if (worthHiding.length === 0) return undefined
-  const forms = worthHiding
-    .toSorted((left, right) => right.length - left.length)
-    .flatMap((secret) => [matchEscaped(secret), ...encodeAnywhere(secret).map(escapeRegExp)])
-  return new RegExp(forms.join('|'), 'g')
+const patterns = new Map<string, RegExp>()
+
+/** The same few secrets are looked for again and again; the oldest patterns make room. */
+function matchSecret(secret: string): RegExp {
+  const known = patterns.get(secret)
+  if (known !== undefined) return known
+  const forms = secret.length > longestWhole ? matchEnds(secret) : matchWhole(secret)
+  const pattern = new RegExp(forms.join('|'), 'g')
+  const [oldest] = patterns.keys()
+  if (oldest !== undefined && patterns.size >= maxPatterns) patterns.delete(oldest)
+  patterns.set(secret, pattern)
+  return pattern
 }
+
+function matchWhole(secret: string): string[] {
+  return [matchEscaped(secret), ...encodeBase64(secret).map(escapeRegExp), ...encodeHex(secret)]
+}
+
+/** From its beginning to its end; where the end is missing, to the next blank or quote. */
+function matchEnds(secret: string): string[] {
+  const characters = Array.from(secret)
+  const start = characters.slice(0, endLength).join('')
+  const end = characters.slice(-endLength).join('')
+  const between = secret.length - start.length - end.length
+  const rest = `(?:[^]{${between},${between * longestEscape}}?${matchEscaped(end)}|[^\\s"']*)`
+  return [
+    matchEscaped(start) + rest,
+    ...encodeBase64(start).map((form) => `${escapeRegExp(form)}[\\w+/=-]*`),
+    ...encodeHex(start).map((form) => `${form}[\\da-fA-F]*`),
+  ]
+}
+
+/** Of one character in any escaped form. */
+const longestEscape = 12
 
 /**
  * Each character as it is, percent-encoded, or escaped as in JSON (up to three times), in any mixture. A run of
@@ -93,9 +128,9 @@ function escapeRegExp(text: string): string {
 
 /**
  * The part of a base64 text that only depends on the secret, for each of the three ways in which it can lie
- * among other bytes (as in `user:secret`), in both alphabets; and hex.
+ * among other bytes (as in `user:secret`), in both alphabets.
  */
-function encodeAnywhere(secret: string): string[] {
+function encodeBase64(secret: string): string[] {
   const bytes = Buffer.from(secret)
   const base64 = [0, 1, 2].map((offset) => {
     const whole = Buffer.concat([Buffer.alloc(offset), bytes])
@@ -104,6 +139,10 @@ function encodeAnywhere(secret: string): string[] {
     return whole.toString('base64').slice(start, end)
   })
   const base64url = base64.map((text) => text.replaceAll('+', '-').replaceAll('/', '_'))
-  const hex = bytes.toString('hex')
-  return [...new Set([...base64, ...base64url, hex, hex.toUpperCase()])]
+  return [...new Set([...base64, ...base64url])]
+}
+
+function encodeHex(secret: string): string[] {
+  const hex = Buffer.from(secret).toString('hex')
+  return [...new Set([hex, hex.toUpperCase()])]
 }

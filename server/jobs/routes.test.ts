@@ -56,7 +56,11 @@ test('the admin lists dead jobs, sends one back and sees it wait', async () => {
 })
 
 test('jobs are not for tenants and products, and what is not there is a clear 404', async () => {
-  await createProduct(context, { kind: 'admin', scopes: ['*'] }, { id: 'product_1', name: 'Product' })
+  await createProduct(
+    context,
+    { kind: 'admin', scopes: ['*'], expiresAt: null },
+    { id: 'product_1', name: 'Product' },
+  )
   const { key } = await issueKey(
     context,
     { productId: 'product_1', tenantId: null },

@@ -48,8 +48,9 @@ export function contentOf(request: SendRequest, template: ChosenTemplate | undef
   }
 }
 
-/** For showing: bodies as they are, attachments without their bytes. */
-export function showContent(content: MessageContent): Record<string, unknown> {
+/** For showing: bodies as they are, attachments without their bytes. Empty when it was forgotten. */
+export function showContent(content: MessageContent | undefined): Record<string, unknown> {
+  if (content === undefined) return {}
   return {
     ...content,
     attachments: content.attachments.map(({ filename, contentType, contentBase64 }) => ({

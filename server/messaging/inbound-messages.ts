@@ -21,7 +21,7 @@ export async function receiveMessage(
   message: InboundMessage,
 ): Promise<void> {
   const row = toRow(context, scope, origin, message)
-  await insertMessage(db, row)
+  await insertMessage(db, row, contentOf(message))
   if (origin.channel === 'whatsapp') {
     const window = { tenantId: scope.tenantId, sender: message.to, contact: row.from_address, at: message.at }
     await saveInboundTime(db, window)
@@ -33,8 +33,7 @@ export async function receiveMessage(
     const wish = { address: row.from_address, reason: 'opted_out' as const, at: message.at }
     await (choice === 'stop' ? recordOptOut : recordOptIn)(context, db, scope, place, wish)
   }
-  if (choice === undefined && !message.automated)
-    await answerAutomatically(context, db, scope, row, message.text ?? message.payload)
+  if (choice === undefined && !message.automated) await answerAutomatically(context, db, scope, row, message)
 }
 
 function toRow(context: Context, scope: TenantScope, origin: Origin, message: InboundMessage): MessageRow {
@@ -52,16 +51,6 @@ function toRow(context: Context, scope: TenantScope, origin: Origin, message: In
     status: 'received',
     detail: null,
     error: null,
-    content: JSON.stringify({
-      text: message.text,
-      html: message.html,
-      subject: message.subject,
-      payload: message.payload,
-      profileName: message.profileName,
-      inReplyTo: message.inReplyTo,
-      media: message.media,
-      attachments: [],
-    }),
     template: null,
     reference: null,
     tags: [],
@@ -77,6 +66,11 @@ function toRow(context: Context, scope: TenantScope, origin: Origin, message: In
     read_at: null,
     failed_at: null,
   }
+}
+
+function contentOf(message: InboundMessage) {
+  const { text, html, subject, payload, profileName, inReplyTo, media } = message
+  return { text, html, subject, payload, profileName, inReplyTo, media, attachments: [] }
 }
 
 function receivedEvent(row: MessageRow, message: InboundMessage) {

@@ -1,5 +1,6 @@
+import { forgetMessages } from './retention.ts'
 import { healMessage } from './heal-job.ts'
 import { sendMessage } from './send-job.ts'
-import { readReportLater, readWebhook } from './webhook-job.ts'
+import { readReportsLater, readWebhook } from './webhook-job.ts'
 
-export const jobs = [sendMessage, healMessage, readWebhook, readReportLater]
+export const jobs = [sendMessage, healMessage, readWebhook, readReportsLater, forgetMessages]

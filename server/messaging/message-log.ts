@@ -4,7 +4,14 @@ import { notFound } from '#core/errors.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { readEventsOf } from '#webhooks/outbound'
 import { type MessageContent, showContent } from './content.ts'
-import { findMessage, listAttempts, listMessages, listReports, type MessageRow } from './message-queries.ts'
+import {
+  findContent,
+  findMessage,
+  listAttempts,
+  listMessages,
+  listReports,
+  type MessageRow,
+} from './message-queries.ts'
 import type { LogQuery, Message, MessageStory } from './schema.ts'
 
 /** @throws PipeError 404 */
@@ -27,7 +34,7 @@ export async function getMessageStory(
     const reports = await listReports(db, scope.tenantId, id)
     return {
       ...presentMessage(row),
-      content: showContent(JSON.parse(row.content) as MessageContent),
+      content: showContent(await findContent<MessageContent>(db, scope.tenantId, id)),
       attempts: attempts.map((attempt) => ({
         attempt: attempt.attempt,
         provider: attempt.provider,

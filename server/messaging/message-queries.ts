@@ -6,8 +6,27 @@ export type MessageRow = Selectable<MessagingTables['messages']>
 export type AttemptRow = Selectable<MessagingTables['message_attempts']>
 export type ReportRow = Selectable<MessagingTables['message_reports']>
 
-export async function insertMessage(db: Db, row: MessageRow): Promise<void> {
+export async function insertMessage(db: Db, row: MessageRow, content: object): Promise<void> {
   await db.insertInto('messages').values(row).execute()
+  await db
+    .insertInto('message_contents')
+    .values({ tenant_id: row.tenant_id, message_id: row.id, content: JSON.stringify(content) })
+    .execute()
+}
+
+/** What a message says, as the object it was stored as; undefined when it was forgotten. */
+export async function findContent<Content>(
+  db: Db,
+  tenantId: string,
+  messageId: string,
+): Promise<Content | undefined> {
+  const row = await db
+    .selectFrom('message_contents')
+    .select('content')
+    .where('tenant_id', '=', tenantId)
+    .where('message_id', '=', messageId)
+    .executeTakeFirst()
+  return row === undefined ? undefined : (JSON.parse(row.content) as Content)
 }
 
 export function findMessage(db: Db, tenantId: string, id: string): Promise<MessageRow | undefined> {

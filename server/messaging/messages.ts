@@ -84,7 +84,7 @@ export async function storeMessage(
     { channel, to, request, options },
     { content, sendAt, from, provider: provider.id, connectionId: route.id },
   )
-  await insertMessage(db, row)
+  await insertMessage(db, row, content)
   await enqueueJob(
     db,
     sendMessage,
@@ -222,7 +222,6 @@ function toRow(
     status: routed.sendAt === null ? 'queued' : 'scheduled',
     detail: null,
     error: null,
-    content: JSON.stringify(routed.content),
     template: routed.content.template?.name ?? null,
     reference: request.reference ?? null,
     tags: request.tags,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import pg from 'pg'
 import { startReceiver, type Receiver } from '../testing/receiver.ts'
+import { forgetMessages } from './retention.ts'
 import { sendMessage } from './send-job.ts'
 import { type MessagingServer, startMessagingServer, tenantId } from './testing.ts'
 
@@ -223,6 +224,57 @@ describe('consent', () => {
   })
 })
 
+describe('what a wish may undo', () => {
+  test('START lifts an opt-out but neither an operator’s entry nor a newer STOP', async () => {
+    const from = '+56955550009'
+    await messaging.customerWrites('hola', from)
+    await messaging.api.call('POST', `/messaging/suppressions/${tenantId}`, {
+      channel: 'whatsapp',
+      address: from,
+    })
+    await messaging.customerWrites('START', from)
+    await messaging.customerWrites('gracias', from)
+    await receiver.waitFor(
+      (event) => event.body.event === 'message.received' && event.body.text === 'gracias',
+    )
+    assert.equal(
+      (await messaging.refuse('whatsapp', { to: from, body: 'promo' })).code,
+      'recipient_suppressed',
+    )
+  })
+})
+
+describe('retention', () => {
+  test('attachments lose their bytes after a week, messages go after their days, with all that hangs on them', async () => {
+    const attachments = [{ filename: 'a.txt', content_type: 'text/plain', content_base64: 'aGVsbG8=' }]
+    const message = await messaging.send('email', {
+      to: 'ana@example.com',
+      subject: 'S',
+      textContent: 'T',
+      attachments,
+    })
+    await messaging.until(message.id, (one) => one.status === 'delivered')
+    const { context } = messaging.server
+    const run = {
+      jobId: 'job_x',
+      attempt: 1,
+      lastAttempt: false,
+      scope: undefined,
+      traceId: 't',
+      signal: AbortSignal.timeout(5_000),
+    }
+    const inDays = (days: number) => ({ ...context, now: () => new Date(Date.now() + days * 86_400_000) })
+    const bytesLeft = async () =>
+      (await messaging.story(message.id)).content.attachments as Array<{ filename: string; bytes: number }>
+    await forgetMessages.run(inDays(6), {}, run)
+    assert.equal((await bytesLeft())[0]?.bytes, 6)
+    await forgetMessages.run(inDays(8), {}, run)
+    assert.deepEqual(await bytesLeft(), [{ filename: 'a.txt', content_type: 'text/plain', bytes: 0 }])
+    await forgetMessages.run(inDays(366), {}, run)
+    assert.equal((await messaging.api.call('GET', `/messaging/messages/${message.id}`)).status, 404)
+  })
+})
+
 describe("WhatsApp's 24-hour window", () => {
   test('free text outside it is refused with the reason, and goes once the customer has written', async () => {
     const to = '+56955550002'
@@ -290,6 +342,65 @@ describe('automatic replies', () => {
       log.body.data.map((message) => message.auto_reply),
       ['menu', 'menu'],
     )
+  })
+})
+
+describe('changing credentials', () => {
+  const configure = (credentials: Record<string, unknown>, provider = 'twilio') =>
+    messaging.api.call<{ id: string; version: number }>('POST', '/messaging/config/provider', {
+      tenantId,
+      channel: 'sms',
+      provider,
+      credentials,
+    })
+  const first = {
+    accountSid: 'AC_tableflow_twilio_sid',
+    authToken: 'tableflow_twilio_token',
+    phoneNumber: '+15005550006',
+  }
+
+  test('messages under way, and their callbacks, end at the account where they began', async () => {
+    await messaging.control('POST', 'faults', {
+      provider: 'twilio',
+      match: { to: '+56977770002' },
+      fault: 'slow',
+      after_ms: 300,
+      times: 1,
+    })
+    const message = await messaging.send('sms', { to: '+56977770002', body: 'begun before' })
+    const saved = await configure({ ...first, accountSid: 'AC_other_account', authToken: 'other_token' })
+    assert.equal(saved.body.version, 2)
+    const story = await messaging.until(message.id, (one) => one.status === 'delivered')
+    assert.notEqual(story.attempts[0]?.connection_id, saved.body.id)
+    await configure(first)
+  })
+
+  test('the same credentials again keep the connection', async () => {
+    const before = await configure(first)
+    assert.equal((await configure(first)).body.id, before.body.id)
+  })
+
+  test('many first saves at once make one active connection', async () => {
+    await messaging.api.call('POST', '/tenants', { id: 'roe_789', product_id: 'tableflow', name: 'ROE' })
+    const save = (provider: string, credentials: Record<string, unknown>) =>
+      messaging.api.call('POST', '/messaging/config/provider', {
+        tenantId: 'roe_789',
+        channel: 'email',
+        provider,
+        credentials,
+      })
+    const saves = Array.from({ length: 12 }, (_, index) =>
+      index % 2 === 0
+        ? save('resend', { apiKey: 're_roe_resend_key', fromEmail: 'a@roe.com' })
+        : save('sendgrid', { apiKey: 'SG.roe_sendgrid_key', fromEmail: 'a@roe.com' }),
+    )
+    const statuses = (await Promise.all(saves)).map((answer) => answer.status)
+    assert.deepEqual(new Set(statuses), new Set([200]))
+    const { body } = await messaging.api.call<{ data: Array<{ isActive: boolean }> }>(
+      'GET',
+      '/messaging/config/roe_789',
+    )
+    assert.deepEqual([body.data.length, body.data.filter((one) => one.isActive).length], [2, 1])
   })
 })
 

@@ -24,7 +24,10 @@ export const Attachment = z.strictObject({
 export const TemplateChoice = z.strictObject({
   name: z.string().min(1).max(100),
   locale: z.string().max(20).optional(),
-  variables: z.record(z.string(), z.union([z.string(), z.number()]).transform(String)).default({}),
+  variables: z
+    .record(z.string().max(100), z.union([z.string().max(5000), z.number()]).transform(String))
+    .refine((variables) => Object.keys(variables).length <= 100, 'are at most 100')
+    .default({}),
 })
 export type TemplateChoice = z.infer<typeof TemplateChoice>
 

@@ -14,6 +14,7 @@ import type { JobDefinition } from '#core/module.ts'
 import { wakeWork } from '#jobs'
 import type { MessageContent } from './content.ts'
 import {
+  findContent,
   insertAttempt,
   listAttempts,
   lockMessage,
@@ -91,12 +92,22 @@ const unprepared: ProviderError = {
   message: 'The message could not be prepared for its provider. Save the provider’s credentials again.',
 }
 
+const keyMarginMs = 60 * 60 * 1000
+
+function isKeyKept(provider: MessagingProvider, firstCallAt: Date | undefined, now: Date): boolean {
+  const keptMs = provider.capabilities.idempotency?.keptMs
+  if (keptMs === undefined) return false
+  return firstCallAt === undefined || now.getTime() - firstCallAt.getTime() < keptMs - keyMarginMs
+}
+
 interface Call {
   attemptId: string
   messageId: string
   /** 1 for the first call. */
   number: number
   isLast: boolean
+  /** Whether the provider still recognises a repetition of the first call by its key. */
+  mayRepeat: boolean
   provider: MessagingProvider
   command: SendCommand
   providerContext: ReturnType<typeof providerContext<unknown>>
@@ -117,7 +128,8 @@ async function prepareCall(
   const wasTaken = earlier.some((attempt) => attempt.outcome === 'done')
   if (!isWaiting(message) || wasTaken) return undefined
   const provider = requireMessagingProvider(message.provider)
-  if (wasCalling && !provider.capabilities.idempotency) {
+  const mayRepeat = isKeyKept(provider, earlier[0]?.started_at, context.now())
+  if (wasCalling && !mayRepeat) {
     await markUnknown(context, db, scope, message, interrupted)
     return undefined
   }
@@ -154,6 +166,7 @@ async function prepareCall(
     messageId,
     number: earlier.length + 1,
     isLast: earlier.length + 1 >= maxCalls,
+    mayRepeat,
     provider,
     command,
     providerContext: providerContext(context, connection, webhookUrl),
@@ -179,7 +192,8 @@ async function buildCommand(
   const suppressed = await findSuppressionReason(db, scope, channel, message.to_address)
   if (suppressed !== undefined)
     return { kind: 'opted_out', retry: 'never', failover: false, message: suppressed }
-  const content = JSON.parse(message.content) as MessageContent
+  const content = await findContent<MessageContent>(db, scope.tenantId, message.id)
+  if (content === undefined) return unprepared
   const provider = connection.provider as MessagingProvider
   const sender = provider.sender(connection.credentials, channel)
   const windowOpen =

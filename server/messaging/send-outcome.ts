@@ -21,6 +21,7 @@ export interface FinishedCall {
   messageId: string
   number: number
   isLast: boolean
+  mayRepeat: boolean
   provider: MessagingProvider
   outcome: Outcome<Sent>
   durationMs: number
@@ -52,7 +53,7 @@ export async function settleCall(
     return undefined
   }
   const { error } = outcome
-  const mayRepeat = outcome.outcome === 'refused' || call.provider.capabilities.idempotency
+  const mayRepeat = outcome.outcome === 'refused' || call.mayRepeat
   const isPatient = error.kind === 'rate_limited' && isYoung(message, context.now())
   if (mayRepeat && error.retry !== 'never' && (isPatient || !call.isLast)) {
     await updateMessage(db, scope.tenantId, message.id, { detail: `waiting to try again: ${error.message}` })
@@ -68,10 +69,12 @@ function isYoung(message: MessageRow, now: Date): boolean {
   return now.getTime() - (message.send_at ?? message.created_at).getTime() < longestRateLimitMs
 }
 
+/** At least a second and at most as long as a message may wait, spread so that what waited together does not come together. */
 function waitMs(error: ProviderError, attempt: number): number {
-  if (typeof error.retry === 'object') return error.retry.afterMs
-  const base = Math.min(1000 * 4 ** (attempt - 1), longestBackoffMs)
-  return Math.round(base * (0.8 + 0.4 * Math.random()))
+  const asked = typeof error.retry === 'object' ? error.retry.afterMs : 1000 * 4 ** (attempt - 1)
+  const longest = typeof error.retry === 'object' ? longestRateLimitMs : longestBackoffMs
+  const base = Math.min(Math.max(Number.isFinite(asked) ? asked : longest, 1000), longest)
+  return Math.round(base * (1 + 0.2 * Math.random()))
 }
 
 async function markTaken(

@@ -206,7 +206,7 @@ export async function recordOptOut(
     db,
     scope,
     { ...entry, ...(place.id !== null && { messageId: place.id }) },
-    context.now(),
+    choice.at,
   )
   if (isNew) await recordEvents(db, scope, [consentEvent('opted_out', place, choice)], context.now())
 }
@@ -218,7 +218,7 @@ export async function recordOptIn(
   place: Place,
   choice: Choice,
 ): Promise<void> {
-  const wasOut = await lift(db, scope, place.channel, choice.address)
+  const wasOut = await lift(db, scope, { channel: place.channel, ...choice })
   if (wasOut) await recordEvents(db, scope, [consentEvent('opted_in', place, choice)], context.now())
 }
 

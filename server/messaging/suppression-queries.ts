@@ -1,4 +1,4 @@
-import type { Kysely, Selectable } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import type { MessagingTables } from './tables.ts'
 
 type Db = Kysely<MessagingTables>
@@ -19,27 +19,33 @@ export function findSuppression(
     .executeTakeFirst()
 }
 
-/** Undefined when the address was on the list already. */
-export function insertSuppression(db: Db, row: SuppressionRow): Promise<SuppressionRow | undefined> {
-  return db
+/** Whether the address is new on the list. One that is on it keeps its reason and gets the later time. */
+export async function insertSuppression(db: Db, row: SuppressionRow): Promise<boolean> {
+  const inserted = await db
     .insertInto('suppressions')
     .values(row)
-    .onConflict((conflict) => conflict.columns(['tenant_id', 'channel', 'address']).doNothing())
-    .returningAll()
+    .onConflict((conflict) =>
+      conflict
+        .columns(['tenant_id', 'channel', 'address'])
+        .doUpdateSet({ created_at: sql`greatest(suppressions.created_at, excluded.created_at)` }),
+    )
+    .returning('id')
     .executeTakeFirst()
+  return inserted?.id === row.id
 }
 
 export async function deleteSuppression(
   db: Db,
   tenantId: string,
-  channel: string,
-  address: string,
+  entry: { channel: string; address: string; reasons: readonly string[]; until: Date },
 ): Promise<boolean> {
   const row = await db
     .deleteFrom('suppressions')
     .where('tenant_id', '=', tenantId)
-    .where('channel', '=', channel)
-    .where('address', '=', address)
+    .where('channel', '=', entry.channel)
+    .where('address', '=', entry.address)
+    .where('reason', 'in', entry.reasons)
+    .where('created_at', '<=', entry.until)
     .returning('id')
     .executeTakeFirst()
   return row !== undefined

@@ -76,29 +76,37 @@ export async function suppress(
   db: Kysely<Tables>,
   scope: TenantScope,
   entry: NewSuppression,
-  now: Date,
+  at: Date,
 ): Promise<boolean> {
-  const row = await insertSuppression(db, {
-    id: createId('sup', now),
+  return insertSuppression(db, {
+    id: createId('sup'),
     tenant_id: scope.tenantId,
     channel: entry.channel,
     address: addressKey(entry.channel, entry.address),
     reason: entry.reason,
     provider: entry.provider ?? null,
     message_id: entry.messageId ?? null,
-    created_at: now,
+    created_at: at,
   })
-  return row !== undefined
 }
 
-/** True when the address was on the list. */
+/** What a contact's own wish may undo: not a bounce, a complaint or an operator's entry. */
+const undoneBy: Record<SuppressionReason, readonly SuppressionReason[]> = {
+  opted_out: ['opted_out', 'unsubscribed'],
+  unsubscribed: ['opted_out', 'unsubscribed'],
+  bounced: ['bounced'],
+  complained: ['complained'],
+}
+
+/** Takes an address off the list if the entry is older than the wish and of a kind it may undo. True when it was. */
 export function lift(
   db: Kysely<Tables>,
   scope: TenantScope,
-  channel: Channel,
-  address: string,
+  entry: { channel: Channel; address: string; reason: SuppressionReason; at: Date },
 ): Promise<boolean> {
-  return deleteSuppression(db, scope.tenantId, channel, addressKey(channel, address))
+  const { channel, address, reason, at } = entry
+  const place = { channel, address: addressKey(channel, address) }
+  return deleteSuppression(db, scope.tenantId, { ...place, reasons: undoneBy[reason], until: at })
 }
 
 export async function addSuppression(

@@ -14,7 +14,6 @@ export interface MessagingTables {
     status: string
     detail: string | null
     error: string | null
-    content: string
     template: string | null
     reference: string | null
     tags: string[]
@@ -30,6 +29,7 @@ export interface MessagingTables {
     read_at: Date | null
     failed_at: Date | null
   }
+  message_contents: { tenant_id: string; message_id: string; content: string }
   message_attempts: {
     id: string
     tenant_id: string

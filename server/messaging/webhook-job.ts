@@ -18,7 +18,8 @@ import {
   lockReportedMessage,
 } from './status-reports.ts'
 
-const laterMs = [2, 10, 60, 600, 3600].map((seconds) => seconds * 1000)
+/** Providers can be faster than their own answer to our call; what is still unknown after a minute is not ours. */
+const laterMs = [5_000, 60_000]
 
 /** Reads one stored webhook; each report of a batch is a fact of its own, taken once. */
 export const readWebhook: JobDefinition<StoredWebhook> = {
@@ -27,44 +28,24 @@ export const readWebhook: JobDefinition<StoredWebhook> = {
   attempts: 60,
   timeoutSeconds: 60,
   run: async (context, { webhook_id: webhookId }, { scope }) => {
-    if (scope === undefined) return
-    const { row, webhook } = await context.database.asTenant(scope, (db) =>
-      loadWebhook(context, db, scope, webhookId),
-    )
-    const provider = requireMessagingProvider(row.provider)
-    const origin = {
-      provider: row.provider,
-      channel: row.capability as Channel,
-      connectionId: row.connection_id ?? '',
-      webhookId,
-    }
-    for (const [index, report] of provider.parse(webhook).entries()) {
-      await takeReport(context, scope, origin, report, { index, round: 1 })
-    }
+    if (scope !== undefined) await readReports(context, scope, { webhookId, round: 0 })
   },
 }
 
-const LaterRef = z.strictObject({ webhook_id: z.string(), index: z.number().int(), round: z.number().int() })
+const LaterReports = z.strictObject({
+  webhook_id: z.string(),
+  indexes: z.array(z.number().int()),
+  round: z.number().int(),
+})
 
-/** A report about a message nobody knew yet: providers can be faster than their own answer to our call. */
-export const readReportLater: JobDefinition<z.infer<typeof LaterRef>> = {
-  name: 'messaging.read_report_later',
-  payload: LaterRef,
+/** Reports about messages that nobody knew yet. */
+export const readReportsLater: JobDefinition<z.infer<typeof LaterReports>> = {
+  name: 'messaging.read_reports_later',
+  payload: LaterReports,
   attempts: 60,
   timeoutSeconds: 60,
-  run: async (context, { webhook_id: webhookId, index, round }, { scope }) => {
-    if (scope === undefined) return
-    const { row, webhook } = await context.database.asTenant(scope, (db) =>
-      loadWebhook(context, db, scope, webhookId),
-    )
-    const report = requireMessagingProvider(row.provider).parse(webhook)[index]
-    const origin = {
-      provider: row.provider,
-      channel: row.capability as Channel,
-      connectionId: row.connection_id ?? '',
-      webhookId,
-    }
-    if (report !== undefined) await takeReport(context, scope, origin, report, { index, round })
+  run: async (context, { webhook_id: webhookId, indexes, round }, { scope }) => {
+    if (scope !== undefined) await readReports(context, scope, { webhookId, indexes, round })
   },
 }
 
@@ -75,36 +56,75 @@ export interface Origin {
   webhookId: string
 }
 
+interface Reading {
+  webhookId: string
+  /** Which reports of the batch; all when absent. */
+  indexes?: readonly number[]
+  round: number
+}
+
+/** Takes every report it can: one that fails does not cost the others, and is tried again with them all, which they survive. */
+async function readReports(context: Context, scope: TenantScope, reading: Reading): Promise<void> {
+  const { row, webhook } = await context.database.asTenant(scope, (db) =>
+    loadWebhook(context, db, scope, reading.webhookId),
+  )
+  const origin = {
+    provider: row.provider,
+    channel: row.capability as Channel,
+    connectionId: row.connection_id ?? '',
+    webhookId: reading.webhookId,
+  }
+  const unmatched: number[] = []
+  const failures: unknown[] = []
+  for (const [index, report] of requireMessagingProvider(row.provider)
+    .parse(webhook, row.received_at)
+    .entries()) {
+    if (reading.indexes !== undefined && !reading.indexes.includes(index)) continue
+    try {
+      if ((await takeReport(context, scope, origin, report)) === 'unmatched') unmatched.push(index)
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  wakeWork('delivery')
+  wakeWork('job')
+  if (failures.length > 0) throw failures[0]
+  await readLater(context, scope, reading, unmatched)
+}
+
+async function readLater(
+  context: Context,
+  scope: TenantScope,
+  { webhookId, round }: Reading,
+  indexes: readonly number[],
+): Promise<void> {
+  if (indexes.length === 0) return
+  const waitMs = laterMs[round]
+  if (waitMs === undefined) {
+    context.log.info({ webhook_id: webhookId, reports: indexes.length }, 'reports match no message of ours')
+    return
+  }
+  const now = context.now()
+  const payload = { webhook_id: webhookId, indexes: [...indexes], round: round + 1 }
+  await context.database.asTenant(scope, (db) =>
+    enqueueJob(db, readReportsLater, payload, {
+      scope,
+      now,
+      runAt: new Date(now.getTime() + waitMs),
+      traceId: scope.traceId,
+      key: `${webhookId} ${round}`,
+    }),
+  )
+}
+
 async function takeReport(
   context: Context,
   scope: TenantScope,
   origin: Origin,
   report: ProviderReport,
-  place: { index: number; round: number },
-): Promise<void> {
+): Promise<Applied | 'repeated'> {
   const complete = report.type === 'inbound' ? await fetchContent(context, scope, origin, report) : report
-  await context.database.asTenant(scope, async (db) => {
-    const applied = await applyOnce(context, db, scope, origin, complete)
-    if (applied !== 'unmatched') return
-    const waitMs = laterMs[place.round - 1]
-    if (waitMs === undefined) {
-      context.log.warn(
-        { webhook_id: origin.webhookId, provider: origin.provider, index: place.index },
-        'report matches no message',
-      )
-      return
-    }
-    const now = context.now()
-    const payload = { webhook_id: origin.webhookId, index: place.index, round: place.round + 1 }
-    await enqueueJob(db, readReportLater, payload, {
-      scope,
-      now,
-      runAt: new Date(now.getTime() + waitMs),
-      traceId: scope.traceId,
-    })
-  })
-  wakeWork('delivery')
-  wakeWork('job')
+  return context.database.asTenant(scope, (db) => applyOnce(context, db, scope, origin, complete))
 }
 
 /** Takes a report unless it was taken before. One that matches no message is not used up. */

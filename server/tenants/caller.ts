@@ -3,14 +3,19 @@ import type { Context } from '#core/context.ts'
 import type { TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
 import { hashKey, isWellFormedKey } from './key-format.ts'
-import { findKeyByHash, findTenant, touchKey } from './queries.ts'
+import { type KeyRow, findKeyByHash, findProduct, findTenant, touchKey } from './queries.ts'
 import type { Scope } from './schema.ts'
 
 /** Who is calling: the platform's operator, a product (for its tenants), or one tenant (for itself). */
 export type Caller =
-  | { kind: 'admin'; scopes: readonly string[] }
-  | { kind: 'product'; productId: string; scopes: readonly string[] }
-  | { kind: 'tenant'; productId: string; tenantId: string; scopes: readonly string[] }
+  | ({ kind: 'admin' } & KeyLimits)
+  | ({ kind: 'product'; productId: string } & KeyLimits)
+  | ({ kind: 'tenant'; productId: string; tenantId: string } & KeyLimits)
+
+interface KeyLimits {
+  scopes: readonly string[]
+  expiresAt: Date | null
+}
 
 const touchAfterMs = 60_000
 
@@ -21,7 +26,7 @@ export async function authenticate(context: Context, authorization: string | und
     throw unauthenticated('key_missing', 'Send your API key as "Authorization: Bearer pck_…".')
   }
   if (context.config.adminKey !== undefined && equalTexts(key, context.config.adminKey)) {
-    return { kind: 'admin', scopes: ['*'] }
+    return { kind: 'admin', scopes: ['*'], expiresAt: null }
   }
   if (!isWellFormedKey(key)) {
     throw unauthenticated('key_malformed', 'This is not a whole PipeCore key: its checksum does not fit.')
@@ -40,22 +45,14 @@ export async function authenticate(context: Context, authorization: string | und
   return toCaller(row)
 }
 
-function toCaller(row: {
-  product_id: string | null
-  tenant_id: string | null
-  product_of_tenant: string | null
-  scopes: string[]
-}): Caller {
+function toCaller(row: KeyRow & { product_of_tenant: string | null }): Caller {
+  const limits = { scopes: row.scopes, expiresAt: row.expires_at }
   if (row.tenant_id !== null) {
-    return {
-      kind: 'tenant',
-      tenantId: row.tenant_id,
-      productId: row.product_of_tenant ?? '',
-      scopes: row.scopes,
-    }
+    return { kind: 'tenant', tenantId: row.tenant_id, productId: row.product_of_tenant ?? '', ...limits }
   }
-  if (row.product_id !== null) return { kind: 'product', productId: row.product_id, scopes: row.scopes }
-  return { kind: 'admin', scopes: row.scopes }
+  return row.product_id === null
+    ? { kind: 'admin', ...limits }
+    : { kind: 'product', productId: row.product_id, ...limits }
 }
 
 export function requireScope(caller: Caller, scope: Scope): void {
@@ -98,11 +95,11 @@ export async function findTenantScope(
   return tenant === undefined ? undefined : { tenantId: tenant.id, productId: tenant.product_id, traceId }
 }
 
-/** @throws PipeError 404 when this caller may not act for the product. */
-export function requireProduct(caller: Caller, productId: string): void {
-  if (caller.kind === 'admin') return
-  if (caller.kind === 'product' && caller.productId === productId) return
-  throw notFound('product', productId)
+/** @throws PipeError 404 when there is no such product or this caller may not act for it. */
+export async function requireProduct(context: Context, caller: Caller, productId: string): Promise<void> {
+  const mayKnow = caller.kind === 'admin' || (caller.kind === 'product' && caller.productId === productId)
+  const exists = mayKnow && (await findProduct(context.database.system, productId)) !== undefined
+  if (!exists) throw notFound('product', productId)
 }
 
 function unauthenticated(code: string, message: string): PipeError {

@@ -178,8 +178,8 @@ describe('ways around it', () => {
   })
 
   test('a row can not be hung on another tenant’s message to learn that it exists', async () => {
-    const message = `insert into messages (id, tenant_id, direction, channel, provider, connection_id, to_address, from_address, status, content, trace_id, created_at)
-      values ('msg_of_b', 'tenant_b', 'out', 'sms', 'twilio', 'c', '+1', '+2', 'queued', '{}', 't', now())`
+    const message = `insert into messages (id, tenant_id, direction, channel, provider, connection_id, to_address, from_address, status, trace_id, created_at)
+      values ('msg_of_b', 'tenant_b', 'out', 'sms', 'twilio', 'c', '+1', '+2', 'queued', 't', now())`
     await asOwner(message)
     const hang = (messageId: string) =>
       fixture.database.asTenant(scopeA, (db) =>

@@ -1,5 +1,5 @@
 import type { Context } from '#core/context.ts'
-import { notFound, PipeError } from '#core/errors.ts'
+import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import type { Caller } from './caller.ts'
@@ -8,10 +8,15 @@ import { hasAdminKey, insertKey, type KeyOwner, type KeyRow, listKeys, revokeKey
 import type { Key, NewKey } from './schema.ts'
 
 /**
- * Makes a key on behalf of a caller.
- * @throws PipeError `scope_missing` (403) when the key would be allowed more than its maker is
+ * Makes a key on behalf of a caller, who gives away no more than it has: neither scopes nor time.
+ * @throws PipeError `scope_missing` (403), or `request_invalid` for an expiry that is past or after the maker's
  */
-export function issueKeyFor(context: Context, caller: Caller, owner: KeyOwner, input: NewKey) {
+export async function issueKeyFor(
+  context: Context,
+  caller: Caller,
+  owner: KeyOwner,
+  input: NewKey,
+): Promise<Key & { key: string }> {
   const excess = input.scopes.filter(
     (scope) => !caller.scopes.includes('*') && !caller.scopes.includes(scope),
   )
@@ -22,7 +27,14 @@ export function issueKeyFor(context: Context, caller: Caller, owner: KeyOwner, i
       `A key can not be given scopes its maker lacks: ${excess.join(', ')}.`,
     )
   }
-  return issueKey(context, owner, input)
+  const expiresAt = input.expires_at === undefined ? caller.expiresAt : new Date(input.expires_at)
+  const isPast = expiresAt !== null && expiresAt <= context.now()
+  const outlivesMaker = caller.expiresAt !== null && expiresAt !== null && expiresAt > caller.expiresAt
+  if (isPast || outlivesMaker) {
+    const message = isPast ? 'is past' : `is after the maker's own, ${caller.expiresAt?.toISOString()}`
+    throw invalidRequest('The key can not expire then.', [{ field: 'expires_at', message }])
+  }
+  return issueKey(context, owner, { ...input, expires_at: expiresAt?.toISOString() })
 }
 
 /** The answer is the only place where the key itself ever stands. */

@@ -69,7 +69,7 @@ export function routes(app: App, context: Context): void {
     async (request) => getTenants(context, request.caller, request.query),
   )
   keyRoutes(app, context, 'products', async (caller, id) => {
-    requireProduct(caller, id)
+    await requireProduct(context, caller, id)
     return { productId: id, tenantId: null }
   })
   keyRoutes(app, context, 'tenants', async (caller, id) => {

@@ -4,7 +4,7 @@ import type { Tables, TenantScope } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
 import { countAutoReplies, lockContact, type MessageRow } from '../message-queries.ts'
 import { storeMessage } from '../messages.ts'
-import type { Channel } from '../providers/provider.ts'
+import type { Channel, InboundMessage } from '../providers/provider.ts'
 import { isWithin, type OpeningHours } from './opening-hours.ts'
 import { type AutoReplyRow, listActiveReplies } from './queries.ts'
 
@@ -16,11 +16,11 @@ export async function answerAutomatically(
   db: Kysely<Tables>,
   scope: TenantScope,
   received: MessageRow,
-  text: string | undefined,
+  message: InboundMessage,
 ): Promise<void> {
   const now = context.now()
   const rules = await listActiveReplies(db, scope.tenantId, received.channel)
-  const rule = rules.find((one) => matches(one, text ?? '') && isOpen(one, now))
+  const rule = rules.find((one) => matches(one, message.text ?? message.payload ?? '') && isOpen(one, now))
   if (rule === undefined || received.from_address === received.to_address) return
   await lockContact(db, scope.tenantId, received.from_address)
   const answered = await countAutoReplies(
@@ -30,17 +30,21 @@ export async function answerAutomatically(
     new Date(now.getTime() - hourMs),
   )
   if (answered >= rule.max_per_hour) return
-  await sendAnswer(context, db, scope, received, rule)
+  await sendAnswer(context, db, scope, { received, message, rule })
+}
+
+interface Answer {
+  received: MessageRow
+  message: InboundMessage
+  rule: AutoReplyRow
 }
 
 async function sendAnswer(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
-  received: MessageRow,
-  rule: AutoReplyRow,
+  { received, message, rule }: Answer,
 ): Promise<void> {
-  const { profileName } = JSON.parse(received.content) as { profileName?: string }
   const request = {
     tenant_id: scope.tenantId,
     to: received.from_address,
@@ -52,7 +56,7 @@ async function sendAnswer(
     ...(rule.template !== null && {
       template: {
         name: rule.template,
-        variables: { name: profileName ?? '', contact: received.from_address },
+        variables: { name: message.profileName ?? '', contact: received.from_address },
       },
     }),
     ...(received.channel === 'email' && rule.template === null && { subject: 'Re:' }),

@@ -12,7 +12,6 @@ create table messages (
   status text not null,
   detail text,
   error text,
-  content text not null,
   template text,
   reference text,
   tags text[] not null default '{}',
@@ -30,9 +29,20 @@ create table messages (
 ) with (fillfactor = 80);
 create unique index messages_of_tenant on messages (tenant_id, id);
 create index messages_by_provider_id on messages (tenant_id, provider, provider_message_id) where provider_message_id is not null;
+create index messages_age on messages (created_at);
 create index messages_by_address on messages (tenant_id, to_address, id);
 create index messages_by_reference on messages (tenant_id, reference) where reference is not null;
-select protect_table('messages', 'select, insert, update', 'select');
+select protect_table('messages', 'select, insert, update', 'select, delete');
+
+-- What messages say, apart from what is looked at all the time: a mail may carry megabytes.
+create table message_contents (
+  tenant_id text not null collate "C",
+  message_id text not null collate "C",
+  content text not null,
+  primary key (tenant_id, message_id),
+  foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
+);
+select protect_table('message_contents', 'select, insert', 'select, update, delete');
 
 -- One row per call to a provider, written before the call: a row without an outcome is a call whose end nobody saw.
 create table message_attempts (
@@ -49,10 +59,10 @@ create table message_attempts (
   provider_message_id text,
   started_at timestamptz not null,
   duration_ms integer,
-  foreign key (tenant_id, message_id) references messages (tenant_id, id)
+  foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
 );
 create index message_attempts_of_message on message_attempts (tenant_id, message_id, id);
-select protect_table('message_attempts', 'select, insert, update', 'select');
+select protect_table('message_attempts', 'select, insert, update', 'select, delete');
 
 -- Append-only: everything a provider ever reported about a message, also what came late or twice removed.
 create table message_reports (
@@ -65,10 +75,10 @@ create table message_reports (
   webhook_id text collate "C",
   reported_at timestamptz not null,
   received_at timestamptz not null,
-  foreign key (tenant_id, message_id) references messages (tenant_id, id)
+  foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
 );
 create index message_reports_of_message on message_reports (tenant_id, message_id, id);
-select protect_table('message_reports', 'select, insert', 'select');
+select protect_table('message_reports', 'select, insert', 'select, delete');
 
 -- Until when a customer may be written to freely: 24 hours from their last message to this sender.
 create table whatsapp_windows (
@@ -91,7 +101,7 @@ create table suppressions (
   created_at timestamptz not null,
   primary key (tenant_id, channel, address)
 );
-select protect_table('suppressions', 'select, insert, delete', 'select');
+select protect_table('suppressions', 'select, insert, update, delete', 'select');
 
 create table message_templates (
   tenant_id text not null collate "C" references tenants (id),

@@ -235,16 +235,18 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
 
   for (const fault of ['server_error', 'transient', 'server_error_after'] as const) {
     test(`a 5xx (${fault}) leaves the outcome unknown and is not failed over`, async () => {
-      const { outcome } = await sendTo(fault)
+      const { command, outcome } = await sendTo(fault)
       assert.equal(outcome.outcome, 'unknown')
       assert.equal(outcome.outcome === 'unknown' && outcome.error.failover, false)
+      assert.equal(listEffects(command).length, fault.endsWith('_after') ? 1 : 0)
     })
   }
 
   for (const fault of ['hang', 'reset', 'hang_after', 'reset_after'] as const) {
     test(`a lost answer (${fault}) leaves the outcome unknown`, async () => {
-      const { outcome } = await sendTo(fault, createContext({ timeoutMs: shortMs }))
+      const { command, outcome } = await sendTo(fault, createContext({ timeoutMs: shortMs }))
       assert.equal(outcome.outcome, 'unknown')
+      assert.equal(listEffects(command).length, fault.endsWith('_after') ? 1 : 0)
       assert.equal(
         outcome.outcome === 'unknown' && outcome.error.retry,
         provider.capabilities.idempotency ? 'backoff' : 'never',

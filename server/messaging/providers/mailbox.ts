@@ -4,11 +4,13 @@ export interface Mailbox {
 }
 
 const emailPattern = /^[^\s@<>()[\],;:"\\]+@[^\s@<>()[\],;:"\\]+$/
-const namedPattern = /^(?:"((?:[^"\\]|\\.)*)"|([^"<>@,;:\\]*))\s*<([^<>]+)>$/
+const namedPattern = /^(?:"((?:[^"\\]|\\.)*)"\s*|([^"<>@,;:\\]*))<([^<>]+)>$/
 const maxEmailLength = 254
+const maxMailboxLength = 1_000
 
 /** One address, bare or as `Name <a@b>`; undefined for anything else: lists, line breaks, no address. */
 export function readMailbox(text: string): Mailbox | undefined {
+  if (text.length > maxMailboxLength) return undefined
   const line = text.trim()
   // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(line)) return undefined

@@ -203,9 +203,10 @@ const missingSecret =
 
 /** Standard Webhooks under the names of Svix: HMAC-SHA256 over `id.timestamp.body`, several `v1,…` during a rotation. */
 function verify(webhook: RawWebhook, account: Credentials, now: Date): Verification {
-  const { 'svix-id': id, 'svix-timestamp': timestamp } = webhook.headers
+  const { 'svix-id': id, 'svix-timestamp': timestamp = '' } = webhook.headers
   const verification = verifySignature(webhook, {
     header: 'svix-signature',
+    signedHeaders: ['svix-id', 'svix-timestamp'],
     secrets: [account.webhookSecret, account.previousWebhookSecret],
     whenSecretMissing: missingSecret,
     whenRefused: 'is webhookSecret that of the webhook which called?',
@@ -215,9 +216,6 @@ function verify(webhook: RawWebhook, account: Credentials, now: Date): Verificat
     },
   })
   if (!verification.ok) return verification
-  if (!id || !timestamp) {
-    return { ok: false, check: 'header_missing', reason: 'svix-id or svix-timestamp is missing.' }
-  }
   const ageSeconds = /^\d{1,11}$/.test(timestamp)
     ? Math.floor(now.getTime() / 1000) - Number(timestamp)
     : Number.NaN

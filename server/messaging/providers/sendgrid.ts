@@ -2,8 +2,8 @@ import { createPublicKey, verify as verifyBytes } from 'node:crypto'
 import { z } from 'zod'
 import { callProvider, isUncertain, optionalText, readJson, refusedOutcome } from '#connections'
 import { unknownOutcome, verifySignature } from '#connections'
-import type { CheckResult, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
-import type { RawWebhook, Verification } from '#connections'
+import type { CheckResult, ErrorRule, NotDone, Outcome, ProviderAnswer } from '#connections'
+import type { ProviderContext, RawWebhook, Verification } from '#connections'
 import { checkCommand, refuseCommand } from './command-check.ts'
 import { emailField, nameField, tokenField } from './credential-fields.ts'
 import { readMailAddresses } from './mail-command.ts'
@@ -171,7 +171,6 @@ function callSendgrid<Answer>(
 const missingPublicKey =
   'Webhooks are refused until webhookPublicKey is added to this connection (SendGrid, Mail Settings, Signed Event Webhook).'
 
-const signatureHeader = 'X-Twilio-Email-Event-Webhook-Signature'
 const timestampHeader = 'X-Twilio-Email-Event-Webhook-Timestamp'
 
 /** SendGrid retries for a day and perhaps does not sign anew: duplicates are for the dedupe key. */
@@ -180,18 +179,17 @@ const newestSeconds = 300
 
 /** ECDSA P-256 over the timestamp's text and the raw body, the last line break included. */
 function verify(webhook: RawWebhook, account: Credentials, now: Date): Verification {
-  const timestamp = webhook.headers[timestampHeader.toLowerCase()]
-  const signed = Buffer.concat([Buffer.from(timestamp ?? ''), webhook.body])
+  const timestamp = webhook.headers[timestampHeader.toLowerCase()] ?? ''
+  const signed = Buffer.concat([Buffer.from(timestamp), webhook.body])
   const verification = verifySignature(webhook, {
-    header: signatureHeader,
+    header: 'X-Twilio-Email-Event-Webhook-Signature',
+    signedHeaders: [timestampHeader],
     secrets: [account.webhookPublicKey ?? []].flat(),
     whenSecretMissing: missingPublicKey,
     whenRefused: 'is webhookPublicKey that of the webhook which called?',
     matches: (signature, key) => isSigned(signed, signature, key),
   })
   if (!verification.ok) return verification
-  if (!timestamp)
-    return { ok: false, check: 'header_missing', reason: `The header ${timestampHeader} is missing.` }
   const ageSeconds = /^\d{1,11}$/.test(timestamp) ? now.getTime() / 1000 - Number(timestamp) : Number.NaN
   if (ageSeconds <= oldestSeconds && ageSeconds >= -newestSeconds) return { ok: true }
   return { ok: false, check: 'timestamp', reason: 'It was signed more than a day ago or in the future.' }
@@ -215,27 +213,23 @@ function readPublicKey(text: string) {
 
 /** A POST that met a 5xx may have sent the mail: SendGrid has no idempotency key to find out with. */
 function classify(answer: ProviderAnswer): NotDone {
-  const [error] = readJson(errorAnswer)(answer)?.errors ?? []
-  const told = { message: error?.message }
+  const errors = readJson(errorAnswer)(answer)?.errors ?? []
+  const told = { message: errors.map(({ message }) => message).join(' ') }
   if (isUncertain(answer.status)) return unknownOutcome(answer, told)
-  const field = error?.field ?? ''
-  if (answer.status === 429) {
-    const afterMs = readResetMs(answer)
-    return refusedOutcome(
-      answer,
-      ['rate_limited', afterMs === undefined ? 'backoff' : { afterMs }, true],
-      told,
-    )
-  }
-  if (answer.status === 400 || answer.status === 403) {
-    if (/^from\b/.test(field)) return refusedOutcome(answer, ['config', 'never', true], told)
-    if (/^personalizations\.\d+\.to\b/.test(field)) {
-      return refusedOutcome(answer, ['recipient', 'never', false], told)
-    }
-  }
-  const isSpent = /maximum credits exceeded/i.test(told.message ?? '')
-  return refusedOutcome(answer, isSpent ? ['account', 'never', true] : undefined, told)
+  const afterMs = answer.status === 429 ? readResetMs(answer) : undefined
+  if (afterMs !== undefined) return refusedOutcome(answer, ['rate_limited', { afterMs }, true], told)
+  const found = errorRules.find(([pattern]) =>
+    errors.some(({ field, message }) => pattern.test(`${answer.status} ${field ?? ''}: ${message ?? ''}`)),
+  )
+  return refusedOutcome(answer, found?.[1], told)
 }
+
+/** By `status field: message`; the status alone decides what is in no row. */
+const errorRules: ReadonlyArray<readonly [RegExp, ErrorRule]> = [
+  [/^40[03] from\b/, ['config', 'never', true]],
+  [/^400 personalizations\.\d+\.to\b/, ['recipient', 'never', false]],
+  [/^401 .*maximum credits exceeded/i, ['account', 'never', true]],
+]
 
 /** `X-RateLimit-Reset` is a unix time in seconds. */
 function readResetMs({ headers, receivedAt }: ProviderAnswer): number | undefined {

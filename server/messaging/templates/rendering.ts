@@ -1,3 +1,5 @@
+import { invalidRequest, type PipeError } from '#core/errors.ts'
+
 export interface TemplateBodies {
   subject?: string | undefined
   text?: string | undefined
@@ -15,18 +17,36 @@ export function listPlaceholders(bodies: TemplateBodies): string[] {
   return [...new Set(names)]
 }
 
-/** Fills `{{name}}` placeholders; values are escaped in html. Every placeholder must have a value. */
+const longestRendered = 2_000_000
+
+/**
+ * Fills `{{name}}` placeholders; values are escaped in html. Every placeholder must have a value.
+ * @throws PipeError `request_invalid` when a text would grow beyond 2 million characters
+ */
 export function renderBodies(
   bodies: TemplateBodies,
   variables: Readonly<Record<string, string>>,
 ): TemplateBodies {
-  const fill = (text: string, show: (value: string) => string) =>
-    text.replaceAll(placeholder, (_whole, name: string) => show(variables[name] ?? ''))
+  const fill = (text: string, show: (value: string) => string) => {
+    let length = text.length
+    return text.replaceAll(placeholder, (_whole, name: string) => {
+      const value = show(variables[name] ?? '')
+      length += value.length
+      if (length > longestRendered) throw tooLong()
+      return value
+    })
+  }
   return {
     ...(bodies.subject !== undefined && { subject: fill(bodies.subject, toOneLine) }),
     ...(bodies.text !== undefined && { text: fill(bodies.text, (value) => value) }),
     ...(bodies.html !== undefined && { html: fill(bodies.html, escapeHtml) }),
   }
+}
+
+function tooLong(): PipeError {
+  return invalidRequest(`With these variables the text has more than ${longestRendered} characters.`, [
+    { field: 'template.variables', message: 'make the text too long' },
+  ])
 }
 
 function toOneLine(value: string): string {

@@ -13,6 +13,9 @@ const maxAnswerBytes = 16 * 1024
 const shownAnswerLength = 1000
 /** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
 const leaseSeconds = 15
+const pausePollMs = 5 * 60 * 1000
+/** As long as retries would go on. */
+const longestPauseMs = 3 * 24 * 60 * 60 * 1000
 
 export interface AttemptReport {
   delivered: boolean
@@ -96,17 +99,7 @@ export function createDispatcher(context: Context): Worker {
     leaseSeconds,
     log: context.log,
     now: context.now,
-    run: async (item) => {
-      const found = await findDelivery(context.database.system, item.ref, item.lane)
-      if (found?.endpoint === undefined || !found.endpoint.active) {
-        return {
-          kind: 'dead',
-          error: 'The endpoint was deleted or disabled, or the event is past its retention.',
-        }
-      }
-      const report = await attemptDelivery(context, await openEndpoint(context, found.endpoint), found.event)
-      return { ...resultOf(report, item, context.now()), detail: report }
-    },
+    run: (item) => deliver(context, item),
     record: async (db, finished) => {
       await insertAttempts(
         db,
@@ -123,6 +116,28 @@ export function createDispatcher(context: Context): Worker {
       }
     },
   })
+}
+
+async function deliver(context: Context, item: WorkItem): Promise<WorkResult<AttemptReport>> {
+  const found = await findDelivery(context.database.system, item.ref, item.lane)
+  if (found?.endpoint === undefined)
+    return undeliverable('The endpoint was deleted, or the event is past its retention.')
+  const { event, endpoint } = found
+  const now = context.now()
+  if (endpoint.disabled_reason !== null)
+    return undeliverable(`The endpoint is disabled: ${endpoint.disabled_reason}`)
+  if (!endpoint.active) {
+    const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
+    if (isStale) return undeliverable('The endpoint was switched off for too long.')
+    return { kind: 'retry', runAt: new Date(now.getTime() + pausePollMs), counts: false }
+  }
+  const report = await attemptDelivery(context, await openEndpoint(context, endpoint), event)
+  return { ...resultOf(report, item, now), detail: report }
+}
+
+function undeliverable(error: string): WorkResult<AttemptReport> {
+  const detail = { delivered: false, status: null, error, response: null, durationMs: 0, gone: false }
+  return { kind: 'dead', error, detail }
 }
 
 function resultOf(report: AttemptReport, item: WorkItem, now: Date): WorkResult<AttemptReport> {

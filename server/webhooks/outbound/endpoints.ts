@@ -2,11 +2,18 @@ import type { Kysely } from 'kysely'
 import { endpointUrlProblem } from '#core/address-guard.ts'
 import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
-import { invalidRequest, notFound } from '#core/errors.ts'
+import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
-import { type EndpointRow, findEndpoint, insertEndpoint, listEndpoints, updateEndpoint } from './queries.ts'
+import {
+  type EndpointRow,
+  findEndpoint,
+  insertEndpoint,
+  listEndpoints,
+  lockEndpoint,
+  updateEndpoint,
+} from './queries.ts'
 import type { Endpoint, EndpointChange, NewEndpoint } from './schema.ts'
 import { createEndpointSecret } from './signing.ts'
 
@@ -88,9 +95,12 @@ export async function changeEndpoint(
   id: string,
   change: EndpointChange,
 ): Promise<Endpoint> {
-  const known = await requireEndpoint(context, caller, id)
+  await requireEndpoint(context, caller, id)
   if (change.url !== undefined) requireUsableUrl(context, change.url)
   return context.database.asSystem(async (db) => {
+    const known = await lockEndpoint(db, id)
+    if (known === undefined) throw notFound('endpoint', id)
+    requireHeadersFor(known, change)
     const row = await updateEndpoint(db, id, {
       ...(change.url !== undefined && { url: change.url }),
       ...(change.events !== undefined && { events: change.events }),
@@ -105,6 +115,15 @@ export async function changeEndpoint(
   })
 }
 
+/** Headers may hold a credential that the caller was never shown: they do not follow to another origin by themselves. */
+function requireHeadersFor(known: EndpointRow, change: EndpointChange): void {
+  const moves = change.url !== undefined && new URL(change.url).origin !== new URL(known.url).origin
+  if (!moves || known.sealed_headers === null || change.headers !== undefined) return
+  throw invalidRequest('The URL moves to another origin: give the headers again, or null to drop them.', [
+    { field: 'headers', message: 'are needed beside a URL of another origin' },
+  ])
+}
+
 export async function deleteEndpoint(context: Context, caller: Caller, id: string): Promise<void> {
   await requireEndpoint(context, caller, id)
   await updateEndpoint(context.database.system, id, {
@@ -114,16 +133,30 @@ export async function deleteEndpoint(context: Context, caller: Caller, id: strin
   })
 }
 
-/** From now on both secrets sign, until the overlap ends. */
+/**
+ * From now on both secrets sign, until the overlap ends.
+ * @throws PipeError `rotation_under_way` (409) while an earlier overlap runs: its old secret would stop too soon
+ */
 export async function rotateEndpointSecret(
   context: Context,
   caller: Caller,
   id: string,
   overlapHours: number,
 ): Promise<Endpoint & { secret: string }> {
-  const known = await requireEndpoint(context, caller, id)
+  await requireEndpoint(context, caller, id)
   const secret = createEndpointSecret()
+  const now = context.now()
   return context.database.asSystem(async (db) => {
+    const known = await lockEndpoint(db, id)
+    if (known === undefined) throw notFound('endpoint', id)
+    if (known.previous_secret_expires_at !== null && known.previous_secret_expires_at > now) {
+      const until = known.previous_secret_expires_at.toISOString()
+      throw new PipeError(
+        'rotation_under_way',
+        409,
+        `The secret was rotated already; both sign until ${until}. Rotate again then.`,
+      )
+    }
     const previous = await openSecret(context, db, cellOf(known, 'sealed_secret'), known.sealed_secret)
     const row = await updateEndpoint(db, id, {
       sealed_secret: await sealSecret(context, db, cellOf(known, 'sealed_secret'), secret),
@@ -133,8 +166,8 @@ export async function rotateEndpointSecret(
         cellOf(known, 'sealed_previous_secret'),
         previous,
       ),
-      previous_secret_expires_at: new Date(context.now().getTime() + overlapHours * 60 * 60 * 1000),
-      updated_at: context.now(),
+      previous_secret_expires_at: new Date(now.getTime() + overlapHours * 60 * 60 * 1000),
+      updated_at: now,
     })
     if (row === undefined) throw notFound('endpoint', id)
     return { ...(await presentEndpoint(context, db, row)), secret }
@@ -180,7 +213,7 @@ async function ownerOf(
     return { productId: scope.productId, tenantId: scope.tenantId }
   }
   const productId = input.product_id ?? ''
-  requireProduct(caller, productId)
+  await requireProduct(context, caller, productId)
   return { productId, tenantId: null }
 }
 

@@ -228,6 +228,61 @@ describe('operating', () => {
     await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
   })
 
+  test('two rotations at once hand out one new secret', async () => {
+    const endpoint = await createEndpoint({ events: ['never.sent'] })
+    const rotate = () =>
+      server.api.call('POST', `/webhooks/endpoints/${endpoint.id}/rotate`, { overlap_hours: 1 })
+    const statuses = (await Promise.all([rotate(), rotate()])).map((answer) => answer.status)
+    assert.deepEqual(statuses.toSorted(), [200, 409])
+  })
+
+  test('sealed headers do not follow an endpoint to another origin', async () => {
+    const endpoint = await createEndpoint({
+      events: ['never.sent'],
+      headers: { authorization: 'Bearer fake_service_role' },
+    })
+    const change = (body: Record<string, unknown>) =>
+      server.api.call('PATCH', `/webhooks/endpoints/${endpoint.id}`, body)
+    const elsewhere = await startReceiver(keep)
+    assert.equal((await change({ url: elsewhere.url })).status, 422)
+    assert.equal((await change({ url: elsewhere.url, headers: null })).status, 200)
+    await server.api.call('POST', `/webhooks/endpoints/${endpoint.id}/test`)
+    assert.equal(elsewhere.events[0]?.headers.authorization, undefined)
+  })
+
+  test('an endpoint that is switched off for a while keeps its deliveries', async () => {
+    const endpoint = await createEndpoint({ events: ['paused.thing'] })
+    receiver.answerWith(500)
+    await happen('paused.thing')
+    await untilEvent('paused.thing', (one) => one.deliveries[0]?.attempts.length === 1)
+    await server.api.call('PATCH', `/webhooks/endpoints/${endpoint.id}`, { active: false })
+    offsetMs += 10_000
+    await untilEvent(
+      'paused.thing',
+      (one) => Date.parse(one.deliveries[0]?.next_attempt_at ?? '') > Date.now() + offsetMs + 60_000,
+    )
+    receiver.answerWith(204)
+    await server.api.call('PATCH', `/webhooks/endpoints/${endpoint.id}`, { active: true })
+    offsetMs += 6 * 60_000
+    const done = await untilEvent('paused.thing', (one) => one.deliveries[0]?.state === 'delivered')
+    assert.deepEqual(
+      done.deliveries[0]?.attempts.map((attempt) => attempt.attempt),
+      [1, 2],
+    )
+    await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
+  })
+
+  test('what can not be delivered any more says so', async () => {
+    const endpoint = await createEndpoint({ events: ['deleted.thing'] })
+    receiver.answerWith(500)
+    await happen('deleted.thing')
+    await untilEvent('deleted.thing', (one) => one.deliveries[0]?.attempts.length === 1)
+    await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
+    offsetMs += 10_000
+    const event = await untilEvent('deleted.thing', (one) => one.deliveries[0]?.state === 'dead')
+    assert.match(event.deliveries[0]?.attempts.at(-1)?.error ?? '', /deleted/)
+  })
+
   test('a delivered event can be sent again', async () => {
     const endpoint = await createEndpoint({ events: ['again.thing'] })
     await happen('again.thing')

@@ -43,6 +43,16 @@ export function findEndpoint(db: Db, id: string): Promise<EndpointRow | undefine
     .executeTakeFirst()
 }
 
+export function lockEndpoint(db: Db, id: string): Promise<EndpointRow | undefined> {
+  return db
+    .selectFrom('endpoints')
+    .selectAll()
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .forUpdate()
+    .executeTakeFirst()
+}
+
 export interface EndpointFilter {
   productId?: string
   tenantId?: string

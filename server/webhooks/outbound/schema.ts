@@ -9,10 +9,15 @@ const eventFilter = z
   )
 
 const maxHeaders = 20
+const maxHeadersLength = 8192
 
 const extraHeaders = z.record(z.string().max(64), z.string().max(4096)).superRefine((headers, context) => {
   const entries = Object.entries(headers)
   if (entries.length > maxHeaders) context.addIssue({ code: 'custom', message: `are at most ${maxHeaders}` })
+  const length = entries.reduce((sum, [name, value]) => sum + name.length + value.length, 0)
+  if (length > maxHeadersLength) {
+    context.addIssue({ code: 'custom', message: `are at most ${maxHeadersLength} characters in all` })
+  }
   for (const [name, value] of entries) {
     const isOurs = /^(content-type|user-agent|traceparent|webhook-.*)$/i.test(name)
     const problem = isOurs
