@@ -16,8 +16,8 @@ const steps: readonly Step[] = [
   { name: 'types', command: ['tsc', '--noEmit'] },
   { name: 'unused code', command: ['knip'] },
   { name: 'generated files', command: ['node', 'scripts/generate.ts', '--check'] },
-  { name: 'tests', command: ['node', 'scripts/test.ts'], live: true },
   { name: 'demo', command: ['npm', 'run', '--silent', 'demo'] },
+  { name: 'tests', command: ['node', 'scripts/test.ts'], live: true },
 ]
 const root = fileURLToPath(new URL('../', import.meta.url))
 
