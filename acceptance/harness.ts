@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { createDatabase, dropDatabase, queryDatabase, type Row } from './database.ts'
 import { eventually } from './eventually.ts'
 
-export { type Backend, type ReceivedEvent, startBackend } from './backend.ts'
+export { type Backend, startBackend } from './backend.ts'
 export { type Answer, type Client, createClient } from './client.ts'
 export { eventually } from './eventually.ts'
 

@@ -1,11 +1,11 @@
 import pg from 'pg'
+import { rotateDataKeys } from '#tenants'
 import { loadConfig } from '../server/core/config.ts'
 import { type DatabaseUrls, openDatabase } from '../server/core/database.ts'
 import { PipeError } from '../server/core/errors.ts'
 import { prepareRoles } from '../server/core/roles.ts'
 import { provideMasterKeys } from '../server/core/startup.ts'
 import { providerIds } from '../server/modules.ts'
-import { rotateDataKeys } from '../server/tenants/secrets.ts'
 import { reachDatabase } from './running-database.ts'
 
 /**

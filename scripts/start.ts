@@ -43,7 +43,13 @@ async function startEmbedded(config: Config, running: Stoppable[]): Promise<void
   const server = await startServer({ ...config, adminKey })
   running.push(server)
   await seedFirstTenant(server)
-  print(welcome(server, sandbox.url, config.adminKey === undefined ? `$(cat ${keyFile})` : adminKey))
+  print(
+    welcome(
+      server,
+      sandbox.url,
+      config.adminKey === undefined ? `$(cat '${keyFile}')` : '$PIPECORE_ADMIN_KEY',
+    ),
+  )
   if (isNew) print(`  Admin key  ${adminKey}\n             shown this once, kept in ${keyFile}\n`)
 }
 

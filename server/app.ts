@@ -41,6 +41,7 @@ export async function createApp(context: Context, modules: readonly Module[]): P
     genReqId: () => `req_${randomUUID()}`,
     routerOptions: { maxParamLength: 300 },
     forceCloseConnections: 'idle',
+    requestTimeout: 60_000,
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
     clientErrorHandler: refuseConnection,
   }).withTypeProvider<ZodTypeProvider>() as unknown as App

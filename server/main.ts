@@ -25,9 +25,13 @@ async function main(): Promise<void> {
   }
 }
 
+function isArgumentError(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+}
+
 main().catch((error: unknown) => {
   const text =
-    error instanceof PipeError
+    error instanceof PipeError || isArgumentError(error)
       ? error.message
       : error instanceof Error
         ? (error.stack ?? error.message)

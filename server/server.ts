@@ -84,7 +84,11 @@ async function listen(
 ): Promise<string> {
   const { host, port } = context.config
   const app = await createApp(context, chosen)
-  stops.push(() => app.close())
+  stops.push(async () => {
+    const slowest = setTimeout(() => app.server.closeAllConnections(), graceMs)
+    await app.close()
+    clearTimeout(slowest)
+  })
   try {
     await app.listen({ host, port })
   } catch (error) {

@@ -31,6 +31,7 @@ export interface Installation {
 const env = {
   PIPECORE_LOG_LEVEL: 'info',
   PIPECORE_PROVIDER_TIMEOUT_MS: '1500',
+  PIPECORE_ALLOW_PRIVATE_ENDPOINTS: 'true',
 }
 
 /** PipeCore with three tenants, five providers and a backend, ready for messages. */

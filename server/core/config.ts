@@ -54,7 +54,7 @@ export const settings = z.object({
     .meta({ description: 'The key before, readable until `npm run rotate-keys` reports 0 left.' }),
   PIPECORE_ALLOW_PRIVATE_ENDPOINTS: flag.optional().meta({
     description:
-      'Lets events go to http: and private addresses. Default: true only while listening on loopback.',
+      'Lets events go to http: and private addresses. Default: true only with the embedded database, on loopback, without a public URL.',
   }),
   PIPECORE_LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
@@ -133,6 +133,7 @@ function urlsOfSandbox(port: number, providerIds: readonly string[]): Record<str
 function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string, string>): Config {
   const host = values.PIPECORE_HOST ?? (values.DATABASE_URL === undefined ? '127.0.0.1' : '0.0.0.0')
   const loopback = host === '127.0.0.1' || host === 'localhost' || host === '::1'
+  const isAtHome = values.DATABASE_URL === undefined && values.PIPECORE_PUBLIC_URL === undefined
   return {
     port: values.PORT,
     host,
@@ -142,7 +143,7 @@ function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string,
     adminKey: values.PIPECORE_ADMIN_KEY,
     masterKey: values.PIPECORE_MASTER_KEY,
     previousMasterKey: values.PIPECORE_MASTER_KEY_PREVIOUS,
-    allowPrivateEndpoints: values.PIPECORE_ALLOW_PRIVATE_ENDPOINTS ?? loopback,
+    allowPrivateEndpoints: values.PIPECORE_ALLOW_PRIVATE_ENDPOINTS ?? (loopback && isAtHome),
     logLevel: values.PIPECORE_LOG_LEVEL,
     providerTimeoutMs: values.PIPECORE_PROVIDER_TIMEOUT_MS,
     endpointTimeoutMs: values.PIPECORE_ENDPOINT_TIMEOUT_MS,

@@ -53,12 +53,16 @@ export function openDatabase(options: DatabaseOptions): Database {
   }
 }
 
+/** A connection that a broken network swallowed would otherwise be waited for, for ever. */
+const longestStatementMs = 60_000
+
 function openPool(url: string, connections: number, onError: (error: Error) => void): Kysely<Tables> {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
+    query_timeout: longestStatementMs,
     types: { getTypeParser: readColumn },
   })
   // A connection that dies between two statements would otherwise end the process, lent or idle.
@@ -72,9 +76,4 @@ const int8 = 20
 function readColumn(oid: number, format?: 'text' | 'binary'): (value: string) => unknown {
   if (oid === int8 && format !== 'binary') return Number
   return pg.types.getTypeParser(oid, format ?? 'text') as (value: string) => unknown
-}
-
-/** PostgreSQL's SQLSTATE of an error, such as `23505` for a unique violation. */
-export function sqlState(error: unknown): string | undefined {
-  return error instanceof pg.DatabaseError ? error.code : undefined
 }

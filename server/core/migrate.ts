@@ -20,11 +20,19 @@ export async function migrateDatabase(
   sources: readonly MigrationSource[],
 ): Promise<DatabaseUrls> {
   const owner = new pg.Client({ connectionString: ownerUrl })
-  await owner.connect()
+  await owner.connect().catch((error: unknown) => {
+    const reason = error instanceof Error ? error.message : 'no reason given'
+    const address = new URL(ownerUrl)
+    throw new PipeError(
+      'database_unreachable',
+      500,
+      `The database at ${address.host}${address.pathname} can not be used: ${reason}.`,
+      { cause: error },
+    )
+  })
   try {
     const urls = await prepareRoles(owner, ownerUrl)
     await inTransaction(owner, async () => {
-      await owner.query('create schema if not exists pipecore')
       await owner.query('grant usage on schema pipecore to pipecore_app, pipecore_system')
       await owner.query(`create table if not exists pipecore.migrations (
         module text not null, name text not null, checksum text not null, applied_at timestamptz not null default now(),

@@ -16,7 +16,7 @@ export interface Page<Item> {
   next_cursor: string | null
 }
 
-export function encodeCursor(id: string): string {
+function encodeCursor(id: string): string {
   return Buffer.from(id).toString('base64url')
 }
 

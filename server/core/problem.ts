@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { type FieldError, PipeError } from './errors.ts'
 
 /** RFC 9457 problem, the one form of every error answer. */
-export const Problem = z
+const Problem = z
   .object({
     type: z.string(),
     title: z.string(),

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import type { DatabaseUrls } from './database.ts'
 import { PipeError } from './errors.ts'
@@ -7,8 +7,8 @@ const groups = { app: 'pipecore_app', system: 'pipecore_system' } as const
 
 /**
  * Makes the two groups that policies name and, per database, one login in each. Neither owns anything or
- * bypasses row-level security. Passwords derive from the owner's URL, so every process of an installation
- * finds the same ones without storing them.
+ * bypasses row-level security. Their passwords derive from a secret that only the owner can read, so every
+ * process of an installation finds the same ones.
  */
 export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<DatabaseUrls> {
   const database = new URL(ownerUrl).pathname.slice(1)
@@ -16,7 +16,8 @@ export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<
   try {
     await owner.query('select pg_advisory_xact_lock(715001)')
     for (const group of Object.values(groups)) await createRole(owner, group, 'nologin')
-    const urls = { app: roleUrl(ownerUrl, 'app'), system: roleUrl(ownerUrl, 'system') }
+    const secret = await readSecret(owner)
+    const urls = { app: roleUrl(ownerUrl, secret, 'app'), system: roleUrl(ownerUrl, secret, 'system') }
     for (const [kind, group] of Object.entries(groups)) {
       const url = new URL(urls[kind as keyof DatabaseUrls])
       const login = loginName(kind as keyof DatabaseUrls, database)
@@ -48,6 +49,17 @@ export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<
 
 const insufficientPrivilege = '42501'
 
+async function readSecret(owner: pg.Client): Promise<string> {
+  await owner.query('create schema if not exists pipecore')
+  await owner.query('create table if not exists pipecore.installation (secret text not null)')
+  await owner.query(
+    'insert into pipecore.installation (secret) select $1 where not exists (select from pipecore.installation)',
+    [randomBytes(32).toString('hex')],
+  )
+  const { rows } = await owner.query<{ secret: string }>('select secret from pipecore.installation')
+  return rows[0]?.secret ?? ''
+}
+
 async function createRole(owner: pg.Client, name: string, login: 'login' | 'nologin'): Promise<void> {
   const { rowCount } = await owner.query('select 1 from pg_roles where rolname = $1', [name])
   if (rowCount === 0) await owner.query(`create role ${pg.escapeIdentifier(name)} ${login}`)
@@ -58,12 +70,11 @@ function loginName(kind: keyof DatabaseUrls, database: string): string {
 }
 
 /** Keeps what follows the first dot of the owner's user name: poolers such as Supabase's route by it. */
-function roleUrl(ownerUrl: string, kind: keyof DatabaseUrls): string {
+function roleUrl(ownerUrl: string, secret: string, kind: keyof DatabaseUrls): string {
   const url = new URL(ownerUrl)
   const routing = decodeURIComponent(url.username).split('.').slice(1).join('.')
   const login = loginName(kind, url.pathname.slice(1))
-  const secret = createHmac('sha256', decodeURIComponent(url.password)).update(`pipecore role ${login}`)
-  url.password = secret.digest('hex')
+  url.password = createHmac('sha256', secret).update(`pipecore role ${login}`).digest('hex')
   url.username = encodeURIComponent(routing === '' ? login : `${login}.${routing}`)
   return url.href
 }

@@ -8,7 +8,6 @@ export { insertWork, type NewWork } from './new-work.ts'
 export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
-export { LeaseLost } from './work-leases.ts'
 export { createWorkLoop, WorkerStopped, type WorkLoopOptions } from './work-loop.ts'
 
 export const jobs: Module = {

@@ -10,7 +10,7 @@ const job = {
   created_at: z.iso.datetime(),
 }
 
-export const JobAttempt = z.object({
+const JobAttempt = z.object({
   attempt: z.int(),
   outcome: z.enum(['done', 'failed', 'postponed', 'dead', 'revived']).meta({
     description: '`postponed` did not count; `revived`: an operator sent the dead job back to work.',

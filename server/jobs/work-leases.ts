@@ -11,7 +11,7 @@ export interface Run {
 }
 
 /** Why a run was aborted: somebody else may be at it. Its result is refused. */
-export class LeaseLost extends Error {
+class LeaseLost extends Error {
   constructor() {
     super('The lease was lost; somebody else may be running this work.')
     this.name = 'LeaseLost'

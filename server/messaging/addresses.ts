@@ -13,7 +13,7 @@ export function normalizeAddress(channel: Channel, text: string): { address: str
 }
 
 function normalizePhone(text: string): { address: string } | { problem: string } {
-  const number = parsePhoneNumberFromString(text)
+  const number = parsePhoneNumberFromString(text, { extract: false })
   if (!text.trim().startsWith('+'))
     return { problem: 'must be a phone number in international form, such as +56988888888' }
   if (number === undefined || !number.isPossible()) return { problem: 'is not a phone number that can exist' }

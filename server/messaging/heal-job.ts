@@ -4,7 +4,7 @@ import type { Context } from '#core/context.ts'
 import type { TenantScope } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJob, wakeWork } from '#jobs'
-import { findMessage, updateMessage } from './message-queries.ts'
+import { findMessage, lockMessage, updateMessage } from './message-queries.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
 import type { StatusReport } from './providers/provider.ts'
 import { applyStatus } from './status-reports.ts'
@@ -39,7 +39,9 @@ export const healMessage: JobDefinition<z.infer<typeof HealRef>> = {
       if (waitMs === undefined) {
         const detail =
           'No callback and no trace at the provider within a day; it may or may not have arrived.'
-        return updateMessage(db, scope.tenantId, messageId, { detail })
+        const current = await lockMessage(db, scope.tenantId, messageId)
+        if (current?.status === 'unknown') await updateMessage(db, scope.tenantId, messageId, { detail })
+        return
       }
       const runAt = new Date(now.getTime() + waitMs)
       await enqueueJob(

@@ -60,6 +60,7 @@ export function lockMessageByProviderId(
     .selectAll()
     .where('tenant_id', '=', tenantId)
     .where('provider', '=', provider)
+    .where('direction', '=', 'out')
     .where('provider_message_id', 'in', [providerMessageId, providerMessageId.split('.')[0] ?? ''])
     .forUpdate()
     .executeTakeFirst()

@@ -104,9 +104,9 @@ function checkRequest(context: Context, channel: Channel, request: SendRequest):
   const normal = normalizeAddress(channel, request.to)
   if ('problem' in normal) errors.push({ field: 'to', message: normal.problem })
   errors.push(...(channel === 'email' ? emailProblems(request) : phoneProblems(channel, request)))
-  if (request.body !== undefined && request.message !== undefined) {
-    errors.push({ field: 'message', message: 'is another name for body: send one of them' })
-  }
+  const texts = (['body', 'message', 'textContent'] as const).filter((field) => request[field] !== undefined)
+  for (const field of texts.slice(1))
+    errors.push({ field, message: `is another name for ${texts[0]}: send one of them` })
   if (request.send_at !== undefined) {
     const waitMs = Date.parse(request.send_at) - context.now().getTime()
     if (waitMs > farthestSendAtMs) errors.push({ field: 'send_at', message: 'is more than a year away' })

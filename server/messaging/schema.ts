@@ -7,14 +7,14 @@ export const Channel = z.enum(['whatsapp', 'sms', 'email'])
 const webUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).max(2000)
 const singleLine = z.string().regex(/^[^\r\n]*$/, 'must be one line')
 
-export const Media = z.strictObject({
+const Media = z.strictObject({
   kind: z.enum(['image', 'video', 'audio', 'document', 'sticker']).default('image'),
   url: webUrl,
   caption: z.string().max(1024).optional(),
   filename: singleLine.max(240).optional(),
 })
 
-export const Attachment = z.strictObject({
+const Attachment = z.strictObject({
   filename: singleLine.min(1).max(240),
   content_type: singleLine.max(100).default('application/octet-stream'),
   content_base64: z.base64().min(1),
@@ -64,7 +64,7 @@ export const SendQuery = z.strictObject({
     .meta({ description: "Seconds to wait for the provider's answer." }),
 })
 
-export const MessageError = z.object({
+const MessageError = z.object({
   kind: z.string(),
   code: z.string().optional(),
   message: z.string(),

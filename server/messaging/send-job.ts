@@ -9,6 +9,7 @@ import {
 } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
+import { PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { wakeWork } from '#jobs'
@@ -18,12 +19,13 @@ import {
   insertAttempt,
   listAttempts,
   lockMessage,
+  type AttemptRow,
   type MessageRow,
   updateAttempt,
 } from './message-queries.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
 import type { Channel, MessagingProvider, SendCommand } from './providers/provider.ts'
-import { markFailed, markUnknown, settleCall } from './send-outcome.ts'
+import { isWaiting, markFailed, markUnknown, settleCall } from './send-outcome.ts'
 import { findSuppressionReason } from './suppressions.ts'
 import { windowClosedMessage, windowOpenUntil } from './whatsapp-window.ts'
 
@@ -67,10 +69,6 @@ export const sendMessage: JobDefinition<MessageRef> = {
   },
 }
 
-function isWaiting(message: MessageRow): boolean {
-  return message.status === 'queued' || message.status === 'scheduled'
-}
-
 /** Calls whose end nobody saw: their process died. True when there was one. */
 async function closeOpenAttempts(
   db: Kysely<Tables>,
@@ -92,12 +90,32 @@ const unprepared: ProviderError = {
   message: 'The message could not be prepared for its provider. Save the provider’s credentials again.',
 }
 
+/** Waiting because the provider said so is no failed call. */
+function wasTold(attempt: AttemptRow): boolean {
+  return attempt.error !== null && (JSON.parse(attempt.error) as ProviderError).kind === 'rate_limited'
+}
+
 const keyMarginMs = 60 * 60 * 1000
 
 function isKeyKept(provider: MessagingProvider, firstCallAt: Date | undefined, now: Date): boolean {
   const keptMs = provider.capabilities.idempotency?.keptMs
   if (keptMs === undefined) return false
   return firstCallAt === undefined || now.getTime() - firstCallAt.getTime() < keptMs - keyMarginMs
+}
+
+/** Undefined when it was deleted long ago or can't be opened: no later attempt will find it better. */
+async function openConnectionOf(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  message: MessageRow,
+): Promise<OpenConnection<unknown> | undefined> {
+  try {
+    return await openConnection(context, db, scope, message.connection_id, requireMessagingProvider)
+  } catch (error) {
+    if (error instanceof PipeError && error.status < 500) return undefined
+    throw error
+  }
 }
 
 interface Call {
@@ -133,7 +151,11 @@ async function prepareCall(
     await markUnknown(context, db, scope, message, interrupted)
     return undefined
   }
-  const connection = await openConnection(context, db, scope, message.connection_id, requireMessagingProvider)
+  const connection = await openConnectionOf(context, db, scope, message)
+  if (connection === undefined) {
+    await markFailed(context, db, scope, message, unprepared)
+    return undefined
+  }
   const command = await buildCommand(context, db, scope, message, connection)
   if ('kind' in command) {
     await markFailed(context, db, scope, message, command)
@@ -165,7 +187,7 @@ async function prepareCall(
     attemptId,
     messageId,
     number: earlier.length + 1,
-    isLast: earlier.length + 1 >= maxCalls,
+    isLast: earlier.filter((attempt) => !wasTold(attempt)).length + 1 >= maxCalls,
     mayRepeat,
     provider,
     command,

@@ -56,12 +56,19 @@ export async function settleCall(
   const mayRepeat = outcome.outcome === 'refused' || call.mayRepeat
   const isPatient = error.kind === 'rate_limited' && isYoung(message, context.now())
   if (mayRepeat && error.retry !== 'never' && (isPatient || !call.isLast)) {
+    // A callback may already have told more.
+    if (!isWaiting(message)) return undefined
     await updateMessage(db, scope.tenantId, message.id, { detail: `waiting to try again: ${error.message}` })
     return new RetryLater(error.message, waitMs(error, call.number), !isPatient)
   }
   if (outcome.outcome === 'refused') await markFailed(context, db, scope, message, error)
   else await markUnknown(context, db, scope, message, error)
   return undefined
+}
+
+/** Nothing was heard of it yet. */
+export function isWaiting(message: MessageRow): boolean {
+  return message.status === 'queued' || message.status === 'scheduled'
 }
 
 /** Waiting because the provider said so is no failure, up to a point where the message is stale. */
@@ -98,6 +105,7 @@ async function markTaken(
     provider_message_id: message.provider_message_id ?? sent.providerMessageId,
     recipient: sent.recipient ?? null,
     detail: sent.detail ?? null,
+    error: null,
     ...(message.status === 'scheduled' && { status: 'queued' }),
     ...(status !== undefined && { status, ...(status === 'sent' && { sent_at: now }) }),
     ...(sent.cost !== undefined && { cost_amount: sent.cost.amount, cost_currency: sent.cost.currency }),
@@ -140,7 +148,7 @@ export async function markUnknown(
   message: MessageRow,
   error: ProviderError,
 ): Promise<void> {
-  if (message.status !== 'queued' && message.status !== 'scheduled') return
+  if (!isWaiting(message)) return
   const now = context.now()
   const change = { status: 'unknown', error: JSON.stringify(error), detail: null }
   await updateMessage(db, scope.tenantId, message.id, change)

@@ -22,7 +22,7 @@ const touchAfterMs = 60_000
 /** @throws PipeError 401 that says what is wrong with the header or the key. */
 export async function authenticate(context: Context, authorization: string | undefined): Promise<Caller> {
   const key = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1]?.trim()
-  if (key === undefined) {
+  if (key === undefined || key === '') {
     throw unauthenticated('key_missing', 'Send your API key as "Authorization: Bearer pck_…".')
   }
   if (context.config.adminKey !== undefined && equalTexts(key, context.config.adminKey)) {

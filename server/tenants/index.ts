@@ -12,7 +12,7 @@ export {
   scopeFor,
 } from './caller.ts'
 export { issueFirstAdminKey, issueKey } from './keys.ts'
-export { type Scope, slug } from './schema.ts'
+export type { Scope } from './schema.ts'
 export { openSecret, rotateDataKeys, type SecretCell, type SecretOwner, sealSecret } from './secrets.ts'
 export { createProduct, createTenant } from './tenants.ts'
 

@@ -54,7 +54,7 @@ describe('what the catalogue says', () => {
   test('every table is under forced row-level security with policies, and both roles see only what was granted', async () => {
     const { rows } = await asOwner(`
       select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = 'pipecore' and c.relkind in ('r', 'p') and c.relname <> 'migrations'
+       where n.nspname = 'pipecore' and c.relkind in ('r', 'p') and c.relname not in ('migrations', 'installation')
          and not (c.relrowsecurity and c.relforcerowsecurity)`)
     assert.deepEqual(rows, [])
   })
@@ -167,6 +167,7 @@ describe('ways around it', () => {
       await assert.rejects(client.query('truncate suppressions'), refused)
       await assert.rejects(client.query('select * from api_keys'), refused)
       await assert.rejects(client.query('select * from products'), refused)
+      await assert.rejects(client.query('select * from installation'), refused)
       await assert.rejects(client.query('alter table suppressions disable row level security'), refused)
       await assert.rejects(client.query('drop policy one_tenant on suppressions'), refused)
       await assert.rejects(

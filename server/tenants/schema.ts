@@ -1,13 +1,13 @@
 import { z } from 'zod'
 
-export const slug = z
+const slug = z
   .string()
   .regex(
     /^[a-z0-9][a-z0-9_-]{1,62}$/,
     'must be 2 to 63 lower-case letters, digits, _ or -, such as tableflow_123',
   )
 
-export const scopes = [
+const scopes = [
   '*',
   'tenants:read',
   'tenants:write',

@@ -83,6 +83,7 @@ export async function getTenants(
   caller: Caller,
   page: PageRequest & { product_id?: string | undefined },
 ): Promise<Page<Tenant>> {
+  if (page.product_id !== undefined) await requireProduct(context, caller, page.product_id)
   const productId = caller.kind === 'admin' ? page.product_id : caller.productId
   const rows = await listTenants(context.database.system, {
     ...(productId !== undefined && { productId }),

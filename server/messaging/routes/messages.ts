@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
-import { notFound } from '#core/errors.ts'
+import { notFound, PipeError } from '#core/errors.ts'
 import type { App } from '#core/module.ts'
 import { pageOf } from '#core/pagination.ts'
 import { type Caller, scopeFor } from '#tenants'
@@ -90,7 +90,7 @@ export function messageRoutes(app: App, context: Context): void {
 async function scopeOfMessage(context: Context, caller: Caller, messageId: string, traceId: string) {
   const tenantId = await findTenantOfMessage(context.database.system, messageId)
   if (tenantId === undefined) throw notFound('message', messageId)
-  return scopeFor(context, caller, tenantId, traceId).catch(() => {
-    throw notFound('message', messageId)
+  return scopeFor(context, caller, tenantId, traceId).catch((error: unknown) => {
+    throw error instanceof PipeError && error.status === 404 ? notFound('message', messageId) : error
   })
 }

@@ -10,7 +10,10 @@ import { GeneralSendRequest, Message, SendQuery, SendRequest } from '../schema.t
 
 const tags = ['Messaging']
 const attachmentsLimitBytes = 40 * 1024 * 1024
-const pollMs = 40
+const shortestPollMs = 30
+const longestPollMs = 400
+/** Further callers are answered at once: waiting is a convenience, sending is not. */
+const mostWaiting = 50
 
 const headers = z.looseObject({
   'idempotency-key': z
@@ -42,7 +45,12 @@ export function sendRoutes(app: App, context: Context): void {
         const scope = await scopeFor(context, request.caller, request.body.tenant_id, request.traceId)
         const options = { idempotencyKey: request.headers['idempotency-key'] }
         const message = await acceptMessage(context, scope, channel, request.body, options)
-        return reply.code(202).send(await settle(context, scope, message, request.query.wait))
+        return reply.code(202).send(
+          await settle(context, scope, message, {
+            seconds: request.query.wait,
+            isGone: () => request.raw.destroyed,
+          }),
+        )
       },
     )
   }
@@ -66,27 +74,42 @@ export function sendRoutes(app: App, context: Context): void {
       const scope = await scopeFor(context, request.caller, body.tenant_id, request.traceId)
       const options = { idempotencyKey: request.headers['idempotency-key'] }
       const message = await acceptMessage(context, scope, channel, body, options)
-      return reply.code(202).send(await settle(context, scope, message, request.query.wait))
+      return reply.code(202).send(
+        await settle(context, scope, message, {
+          seconds: request.query.wait,
+          isGone: () => request.raw.destroyed,
+        }),
+      )
     },
   )
 }
 
-/** Waits until the provider has answered or the time is up. Other processes send too, so it asks the database. */
+let waiting = 0
+
+/** Waits until the provider has answered or the time is up. Other processes send too, so it asks the database, ever less often. */
 async function settle(
   context: Context,
   scope: TenantScope,
   message: Message,
-  waitSeconds: number,
+  wait: { seconds: number; isGone: () => boolean },
 ): Promise<Message> {
-  const deadline = performance.now() + waitSeconds * 1000
+  if (wait.seconds === 0 || waiting >= mostWaiting) return message
+  const deadline = performance.now() + wait.seconds * 1000
   let current = message
-  while (
-    current.status === 'queued' &&
-    current.provider_message_id === null &&
-    performance.now() < deadline
-  ) {
-    await sleep(pollMs)
-    current = await getMessage(context, scope, message.id)
+  let pollMs = shortestPollMs
+  waiting += 1
+  try {
+    while (isUnsettled(current) && performance.now() < deadline && !wait.isGone()) {
+      await sleep(Math.min(pollMs, Math.max(1, deadline - performance.now())))
+      pollMs = Math.min(pollMs * 1.5, longestPollMs)
+      current = await getMessage(context, scope, message.id)
+    }
+    return current
+  } finally {
+    waiting -= 1
   }
-  return current
+}
+
+function isUnsettled(message: Message): boolean {
+  return message.status === 'queued' && message.provider_message_id === null
 }

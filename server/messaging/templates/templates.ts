@@ -15,7 +15,7 @@ import {
 } from './queries.ts'
 import { listPlaceholders, renderBodies } from './rendering.ts'
 
-export const ProviderReference = z.strictObject({
+const ProviderReference = z.strictObject({
   name: z
     .string()
     .min(1)

@@ -24,7 +24,7 @@ export interface Receiver<Credentials> {
   job: JobDefinition<StoredWebhook>
 }
 
-const maxRefusedBodyBytes = 16 * 1024
+const maxRefusedBodyBytes = 4 * 1024
 
 /**
  * Takes one request from a provider: handshake, or verify, check the owner, store the bytes and the job that
@@ -73,7 +73,7 @@ async function refuse<Credentials>(
   })
 }
 
-const refusalsKeptPerMinute = 60
+const refusalsKeptPerMinute = 20
 const refusals = new Map<string, number>()
 let refusalsMinute = 0
 

@@ -1,4 +1,5 @@
 import type { Context } from '#core/context.ts'
+import { PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import type { Worker } from '#core/module.ts'
 import { OutboundError } from '#core/outbound.ts'
@@ -131,8 +132,21 @@ async function deliver(context: Context, item: WorkItem): Promise<WorkResult<Att
     if (isStale) return undeliverable('The endpoint was switched off for too long.')
     return { kind: 'retry', runAt: new Date(now.getTime() + pausePollMs), counts: false }
   }
-  const report = await attemptDelivery(context, await openEndpoint(context, endpoint), event)
+  const open = await openEndpoint(context, endpoint).catch((error: unknown) => {
+    if (error instanceof PipeError) return undefined
+    throw error
+  })
+  const report = open === undefined ? unopened : await attemptDelivery(context, open, event)
   return { ...resultOf(report, item, now), detail: report }
+}
+
+const unopened: AttemptReport = {
+  delivered: false,
+  status: null,
+  error: 'The secret of the endpoint can not be opened with the master key PipeCore has.',
+  response: null,
+  durationMs: 0,
+  gone: false,
 }
 
 function undeliverable(error: string): WorkResult<AttemptReport> {

@@ -56,6 +56,7 @@ export async function getEndpoints(
   },
 ): Promise<Page<Endpoint>> {
   if (query.tenant_id !== undefined) await scopeFor(context, caller, query.tenant_id, '')
+  if (query.product_id !== undefined) await requireProduct(context, caller, query.product_id)
   const productId = caller.kind === 'admin' ? query.product_id : caller.productId
   const tenantId = caller.kind === 'tenant' ? caller.tenantId : query.tenant_id
   const after = decodeCursor(query.cursor)

@@ -142,9 +142,9 @@ export interface OpenDelivery {
   run_at: Date
 }
 
-/** Deliveries of these events that are still to be tried. */
+/** Deliveries of these events that are still to be tried; found by their lanes, for `work` has no index on what it refers to. */
 export function listOpenDeliveries(
-  db: Kysely<JobsTables>,
+  db: Kysely<JobsTables & OutboundTables>,
   eventIds: readonly string[],
 ): Promise<OpenDelivery[]> {
   return db
@@ -152,5 +152,13 @@ export function listOpenDeliveries(
     .select(['id', 'lane', 'ref', 'run_at'])
     .where('kind', '=', 'delivery')
     .where('ref', 'in', eventIds)
+    .where('lane', 'in', (select) =>
+      select
+        .selectFrom('endpoints')
+        .select('endpoints.id')
+        .where('product_id', 'in', (inner) =>
+          inner.selectFrom('events').select('product_id').where('events.id', 'in', eventIds),
+        ),
+    )
     .execute()
 }

@@ -89,7 +89,7 @@ export const EventSummary = z.object({
   trace_id: z.string(),
   occurred_at: z.iso.datetime(),
 })
-export const DeliveryAttempt = z.object({
+const DeliveryAttempt = z.object({
   attempt: z.number().int(),
   outcome: z.enum(['delivered', 'retry', 'dead']),
   status: z.number().int().nullable(),
