@@ -7,7 +7,7 @@ import { callerRequests, transportRequests } from './bad-requests/callers.ts'
 import { messageRequests } from './bad-requests/messages.ts'
 import { platformRequests } from './bad-requests/platform.ts'
 import { settingsRequests } from './bad-requests/settings.ts'
-import { goodWebhooks, hooksConfigs, hooksTenant, webhookRequests } from './bad-requests/webhooks.ts'
+import { goodWebhooks, hooksConfigs, hooksTenants, webhookRequests } from './bad-requests/webhooks.ts'
 import { assertNoSecrets } from './secrets.ts'
 import { type Client, createClient, eventually, startPipeCore, startSandbox } from './harness.ts'
 
@@ -76,6 +76,15 @@ for (const [group, rows] of Object.entries(requests)) {
     }
   })
 }
+
+test('of many forged webhooks in a minute only some are kept, and every one is refused', async () => {
+  const [forged] = webhookRequests(pipecore.url)
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, () => nobody.call('POST', forged?.path ?? '', forged?.body, forged?.headers)),
+  )
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([403]))
+  assert.ok((await findWritten()).length < 60)
+})
 
 describe('what is no HTTP', () => {
   const send = 'POST /messaging/send/sms HTTP/1.1\r\nHost: pipecore\r\nConnection: close\r\n'
@@ -147,9 +156,9 @@ interface Problem {
 
 async function makeCallers(): Promise<Record<'product' | 'tenant' | 'stranger', Client>> {
   for (const [product, ...tenants] of [
-    ['roe', 'roe_789', 'roe_790', hooksTenant],
+    ['roe', 'roe_789', 'roe_790', ...hooksTenants],
     ['genda', 'genda_456'],
-  ] as const) {
+  ] as Array<[string, ...string[]]>) {
     await admin.ok('POST', '/products', { id: product, name: product })
     for (const id of tenants) await admin.ok('POST', '/tenants', { id, product_id: product, name: id })
   }
@@ -168,7 +177,7 @@ async function makeOwnThings(): Promise<{ endpoint: string; event: string }> {
     product_id: 'roe',
   })
   const configs = [
-    ...hooksConfigs.map((config) => ({ ...config, tenantId: hooksTenant, priority: 1 })),
+    ...hooksConfigs.map((config) => ({ ...config, tenantId: `hooks_${config.provider}` })),
     {
       tenantId: 'roe_789',
       channel: 'sms',

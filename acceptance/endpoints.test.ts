@@ -104,11 +104,23 @@ describe('secrets of an endpoint', () => {
     const first = await sendOne()
     const both = await receiver.waitFor('message.delivered', (event) => event['message_id'] === first)
     assert.deepEqual(both.signedBy, [0, 1])
-    const last = await roe.ok<Endpoint>('POST', `${path}/rotate`, { overlap_hours: 0 })
-    receiver.trust(last.secret)
-    const second = await sendOne()
-    const one = await receiver.waitFor('message.delivered', (event) => event['message_id'] === second)
-    assert.deepEqual(one.signedBy, [2])
+    assertProblem(await roe.call('POST', `${path}/rotate`, { overlap_hours: 1 }), {
+      status: 409,
+      code: 'rotation_under_way',
+    })
+  })
+
+  test('a leaked secret is cut off at once, whatever was rotated before', async () => {
+    const { receiver, endpoint } = await makeEndpoint(roe, { product_id: 'roe' })
+    const path = `/webhooks/endpoints/${endpoint.id}/rotate`
+    for (const hours of [1, 0]) {
+      const { secret } = await roe.ok<Endpoint>('POST', path, { overlap_hours: hours })
+      receiver.trust(secret)
+      world.seeds[`endpoint ${endpoint.id}, ${hours} hours`] = secret
+    }
+    const id = await sendOne()
+    const { signedBy } = await receiver.waitFor('message.delivered', (event) => event['message_id'] === id)
+    assert.deepEqual(signedBy, [2])
   })
 })
 

@@ -62,6 +62,8 @@ export async function startPipeCore(test: Test, options: PipeCoreOptions): Promi
     PIPECORE_ADMIN_KEY: `admin_${randomBytes(16).toString('hex')}`,
     PIPECORE_MASTER_KEY: randomBytes(32).toString('base64'),
     PIPECORE_PUBLIC_URL: url,
+    // Backends of tests live on the loopback.
+    PIPECORE_ALLOW_PRIVATE_ENDPOINTS: 'true',
     PIPECORE_PROVIDER_TIMEOUT_MS: '2000',
     PIPECORE_ENDPOINT_TIMEOUT_MS: '2000',
     PIPECORE_LOG_LEVEL: 'debug',

@@ -206,7 +206,9 @@ describe('lists show a caller its own', () => {
   test('asking for another product’s tenants or endpoints by filter gives nothing of them', async () => {
     for (const path of ['/tenants?product_id=tableflow', '/webhooks/endpoints?product_id=tableflow']) {
       for (const caller of [genda, gendaTenant]) {
-        const answer = await caller.call('GET', path)
+        const answer = await caller.call<Partial<Owned>>('GET', path)
+        if (answer.status === 404) continue
+        assert.equal(answer.status, 200, answer.text)
         assert.ok(!answer.text.includes('tableflow'), answer.text)
       }
     }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,16 +23,21 @@ const reporter = new URL('./test-reporter.ts', import.meta.url).href
  * flags of `node --test`.
  */
 async function runTests(): Promise<number> {
+  const interruption = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => interruption.abort())
+  }
   const folder = await mkdtemp(join(tmpdir(), 'pipecore-test-'))
-  const postgres = await startEmbeddedPostgres({ folder, durable: false })
   try {
-    await makeTemplate(postgres.url)
-    return await runNode(process.argv.slice(2), {
-      PIPECORE_TEST_DATABASE_URL: postgres.url,
-      PIPECORE_TEST_TEMPLATE: template,
-    })
+    const postgres = await startEmbeddedPostgres({ folder, durable: false })
+    try {
+      await makeTemplate(postgres.url)
+      const settings = { PIPECORE_TEST_DATABASE_URL: postgres.url, PIPECORE_TEST_TEMPLATE: template }
+      return await runNode(process.argv.slice(2), settings, interruption.signal)
+    } finally {
+      await postgres.stop()
+    }
   } finally {
-    await postgres.stop()
     await rm(folder, { recursive: true, force: true })
   }
 }
@@ -46,22 +52,29 @@ async function makeTemplate(url: string): Promise<void> {
   await migrateDatabase(templateUrl.href, migrationSources)
 }
 
-function runNode(given: readonly string[], settings: Record<string, string>): Promise<number> {
+async function runNode(
+  given: readonly string[],
+  settings: Record<string, string>,
+  interrupted: AbortSignal,
+): Promise<number> {
+  if (interrupted.aborted) return 1
   const flags = given.filter((one) => one.startsWith('-'))
   const files = given.filter((one) => !one.startsWith('-'))
-  const reporting = flags.some((flag) => flag.startsWith('--test-reporter'))
-    ? []
-    : [`--test-reporter=${reporter}`]
+  const isReported = flags.some((flag) => flag.startsWith('--test-reporter'))
   const child = spawn(
     process.execPath,
-    ['--test', '--test-timeout=120000', ...reporting, ...flags, ...(files.length > 0 ? files : everything)],
+    [
+      '--test',
+      '--test-timeout=120000',
+      ...(isReported ? [] : [`--test-reporter=${reporter}`]),
+      ...flags,
+      ...(files.length > 0 ? files : everything),
+    ],
     { stdio: 'inherit', env: { ...cleanEnvironment(), ...settings } },
   )
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal))
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('exit', (code) => resolve(code ?? 1))
-  })
+  interrupted.addEventListener('abort', () => child.kill('SIGINT'))
+  const [code] = (await once(child, 'exit')) as [number | null]
+  return code ?? 1
 }
 
 /** A developer's own settings must not decide what the tests see. */

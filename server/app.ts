@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import scalar from '@scalar/fastify-api-reference'
 import fastify, { LogController } from 'fastify'
@@ -11,6 +10,7 @@ import {
 import { sql } from 'kysely'
 import type { Context } from '#core/context.ts'
 import { PipeError } from '#core/errors.ts'
+import { createId } from '#core/ids.ts'
 import { readJsonBodies } from '#core/json-body.ts'
 import type { App, Module } from '#core/module.ts'
 import { refuseConnection, sendProblem } from '#core/problem.ts'
@@ -38,7 +38,7 @@ export async function createApp(context: Context, modules: readonly Module[]): P
     loggerInstance: context.log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyLimitBytes,
-    genReqId: () => `req_${randomUUID()}`,
+    genReqId: () => createId('req'),
     routerOptions: { maxParamLength: 300 },
     forceCloseConnections: 'idle',
     requestTimeout: 60_000,

@@ -9,8 +9,10 @@ const secrets = {
   resend: `whsec_${Buffer.from('fake hooks signing secret').toString('base64')}`,
 }
 
-/** A tenant that only gets webhooks, with a connection to each provider whose secrets are known here. */
-export const hooksTenant = 'hooks_1'
+/** A tenant for each provider: of one tenant only some refused webhooks a minute are kept. */
+export const hooksTenants = ['hooks_twilio', 'hooks_meta', 'hooks_sendgrid', 'hooks_resend']
+const tenantFor = (provider: string) => `hooks_${provider}`
+/** Their connections, with secrets that are known here. */
 export const hooksConfigs = [
   {
     channel: 'sms',
@@ -133,7 +135,7 @@ const makers: Maker[] = [
     channel: 'email',
     contentType: 'application/json',
     signatureHeader: 'x-twilio-email-event-webhook-signature',
-    good: sendgridBody(hooksTenant),
+    good: sendgridBody(tenantFor('sendgrid')),
     foreign: sendgridBody('genda_456'),
     sign: (body, _url, { stranger, at = seconds() } = {}) => {
       const key: KeyObject = stranger ? strangerKeys.privateKey : keys.privateKey
@@ -150,7 +152,7 @@ const makers: Maker[] = [
     channel: 'email',
     contentType: 'application/json',
     signatureHeader: 'svix-signature',
-    good: resendBody(hooksTenant),
+    good: resendBody(tenantFor('resend')),
     foreign: resendBody('genda_456'),
     sign: (body, _url, { stranger, at = seconds() } = {}) => {
       const key = stranger ? Buffer.from('fake other secret') : Buffer.from(secrets.resend.slice(6), 'base64')
@@ -160,7 +162,7 @@ const makers: Maker[] = [
   },
 ]
 
-const pathOf = ({ channel, provider }: Pick<Maker, 'channel' | 'provider'>, tenant = hooksTenant) =>
+const pathOf = ({ channel, provider }: Pick<Maker, 'channel' | 'provider'>, tenant = tenantFor(provider)) =>
   `/messaging/webhook/${channel}?tenant_id=${tenant}&provider=${provider}`
 
 /** A webhook that must be taken, to see that the forged ones differ in nothing else. */
@@ -271,9 +273,13 @@ function unroutable(origin: string): BadRequest[] {
         code: 'connection_missing',
       }),
       to('on a channel it does not have', pathOf({ provider, channel: wrongChannel }), { field: 'provider' }),
-      to('of a provider that is none', pathOf({ provider: 'pigeon', channel: maker.channel }), {
-        field: 'provider',
-      }),
+      to(
+        'of a provider that is none',
+        pathOf({ provider: 'pigeon', channel: maker.channel }, tenantFor(provider)),
+        {
+          field: 'provider',
+        },
+      ),
     ]
   })
 }

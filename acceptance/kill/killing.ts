@@ -29,7 +29,7 @@ export interface Killing {
   victims: readonly PipeCore[]
   random: Random
   isOver: (kills: number) => boolean
-  /** Waits until something new was delivered, so that a slow machine gets on between kills as well. */
+  /** Waits until new events were delivered, so that a slow machine gets on between kills as well. */
   waitForProgress: () => Promise<void>
 }
 

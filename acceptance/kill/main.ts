@@ -3,6 +3,8 @@ import { shapes } from './installation.ts'
 import { writeReport } from './report.ts'
 import { playScenario, type ScenarioOptions } from './scenario.ts'
 
+const kills = { fewestKills: 10, mostKills: Number.POSITIVE_INFINITY }
+
 /**
  * The long form, of a size that the environment sets: KILL_MESSAGES, KILL_SECONDS, KILL_SEED, and KILL_SHAPE to
  * play one shape only. Fails when a promise is broken.
@@ -14,7 +16,7 @@ async function main(): Promise<void> {
   const shape = process.env['KILL_SHAPE']
   const chosen = shapes.filter((one) => shape === undefined || one === shape)
   if (chosen.length === 0) throw new Error(`KILL_SHAPE must be one of ${shapes.join(', ')}, not "${shape}".`)
-  for (const one of chosen) await play({ shape: one, seed, messages, seconds })
+  for (const one of chosen) await play({ shape: one, seed, messages, seconds, ...kills })
 }
 
 async function play(options: ScenarioOptions): Promise<void> {

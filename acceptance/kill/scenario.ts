@@ -18,8 +18,10 @@ export interface ScenarioOptions {
   messages: number
   /** For how long messages are sent. */
   seconds: number
-  /** Kills stop here; without it they go on for as long as messages are sent. */
-  mostKills?: number
+  /** At least so many, and for as long as messages are sent. */
+  fewestKills: number
+  /** But no more than these. */
+  mostKills: number
 }
 
 export interface Report extends ScenarioOptions {
@@ -37,11 +39,11 @@ interface Traffic {
   kills: Kill[]
 }
 
-const fewestKills = 5
 const inboundsPerMessage = 0.15
 /** Longer than the longest lease, 30 s, with the work that comes after it. */
 const quietDeadlineMs = 90_000
 const progressDeadlineMs = 60_000
+const eventsOfProgress = 10
 
 /** Messages go out, callbacks and customers' messages come in, processes are killed; then everything is counted. */
 export async function playScenario(test: Test, options: ScenarioOptions): Promise<Report> {
@@ -56,7 +58,7 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
 }
 
 async function playTraffic(installation: Installation, options: ScenarioOptions): Promise<Traffic> {
-  const { seed, messages, seconds, mostKills = Number.POSITIVE_INFINITY } = options
+  const { seed, messages, seconds, fewestKills, mostKills } = options
   const random = createRandom(seed)
   const plan = planMessages(random, messages, seconds * 1_000)
   const inbounds = planInbounds(random, Math.ceil(messages * inboundsPerMessage), seconds * 1_000)
@@ -73,15 +75,15 @@ async function playTraffic(installation: Installation, options: ScenarioOptions)
     victims: installation.victims,
     random: createRandom(seed + 2),
     isOver: (count) => count >= mostKills || (state.isSent && count >= fewestKills),
-    waitForProgress: () => waitForNewEvent(installation.receiver, () => state.isSent),
+    waitForProgress: () => waitForEvents(installation.receiver, () => state.isSent),
   })
   const [accepted, written] = await sending
   return { accepted, written, kills }
 }
 
-async function waitForNewEvent({ arrivals }: Receiver, isOver: () => boolean): Promise<void> {
+async function waitForEvents({ arrivals }: Receiver, isOver: () => boolean): Promise<void> {
   const before = arrivals.size
-  await eventually(() => arrivals.size > before || isOver(), progressDeadlineMs)
+  await eventually(() => arrivals.size >= before + eventsOfProgress || isOver(), progressDeadlineMs)
 }
 
 async function judge(installation: Installation, traffic: Traffic, quiet: Quiet): Promise<Verdict> {

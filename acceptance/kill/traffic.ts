@@ -24,7 +24,7 @@ export interface Written {
 const answerDeadlineMs = 8_000
 const firstPauseMs = 100
 const longestPauseMs = 1_000
-const givenUpAfterMs = 90_000
+const givenUpAfterMs = 200_000
 const shareAskedTwice = 0.04
 
 /** Sends what was planned when it is due, like a backend that insists: same key, same body, until it is answered. */

@@ -16,7 +16,7 @@ export interface ErrorUse {
 }
 
 type Tokens = readonly Token[]
-/** What names stand for: parameters of a maker at one of its calls, and constants of the whole tree. */
+/** What names stand for: constants, and parameters of a maker at one of its calls. */
 type Bindings = ReadonlyMap<string, Tokens>
 
 /** A function that makes an error of its parameters, such as `notFound(noun, id)`. */
@@ -31,6 +31,8 @@ interface ErrorMaker {
 interface Parsed {
   path: string
   tokens: Tokens
+  /** Those of the file itself and those that any file exports. */
+  constants: Bindings
 }
 
 /**
@@ -39,8 +41,7 @@ interface Parsed {
  * @throws Error naming the places whose code can't be read from the text
  */
 export function findErrors(files: readonly SourceFile[]): ErrorUse[] {
-  const parsed = files.map(({ path, text }) => ({ path, tokens: readTokens(text) }))
-  const constants = new Map(parsed.flatMap(({ tokens }) => listConstants(tokens)))
+  const parsed = parseFiles(files)
   const makers: ErrorMaker[] = []
   const uses: ErrorUse[] = parsed.flatMap(({ tokens }) => readTables(tokens))
   const unclear: string[] = []
@@ -49,25 +50,31 @@ export function findErrors(files: readonly SourceFile[]): ErrorUse[] {
       if (!isWord(file.tokens[at - 1], 'new')) continue
       const given = splitArguments(file.tokens, at + 1)
       const maker = findMaker(file, at, given)
-      const use = readUse(given, constants)
+      const use = readUse(given, file.constants)
       if (maker !== undefined) makers.push(maker)
       else if (use !== undefined) uses.push(use)
       else if (!comesFromTable(given)) unclear.push(`${file.path}:${file.tokens[at]?.line}`)
     }
   }
   if (unclear.length > 0) throw new Error(`Write the codes of these errors literally: ${unclear.join(', ')}`)
-  const calls = parsed.flatMap((file) => makers.flatMap((maker) => readMakerCalls(file, maker, constants)))
+  const calls = parsed.flatMap((file) => makers.flatMap((maker) => readMakerCalls(file, maker)))
   return [...uses, ...calls]
 }
 
-function readMakerCalls(file: Parsed, maker: ErrorMaker, constants: Bindings): ErrorUse[] {
+function parseFiles(files: readonly SourceFile[]): Parsed[] {
+  const read = files.map(({ path, text }) => ({ path, tokens: readTokens(text) }))
+  const exported = read.flatMap(({ tokens }) => listConstants(tokens, 'export'))
+  return read.map((file) => ({ ...file, constants: new Map([...exported, ...listConstants(file.tokens)]) }))
+}
+
+function readMakerCalls(file: Parsed, maker: ErrorMaker): ErrorUse[] {
   if (file.path !== maker.path && !maker.isExported) return []
   return findCalls(file.tokens, maker.name)
     .filter((at) => !isWord(file.tokens[at - 1], 'function'))
     .flatMap((at) => {
       const given = splitArguments(file.tokens, at + 1)
       const bound = maker.parameters.map((name, index): [string, Tokens] => [name, given[index] ?? []])
-      return readUse(maker.arguments, new Map([...constants, ...bound])) ?? []
+      return readUse(maker.arguments, new Map([...file.constants, ...bound])) ?? []
     })
 }
 
@@ -118,19 +125,22 @@ function fillTemplate(template: Token, bindings: Bindings): string {
   const parts = template.value.split('…')
   return parts.reduce((text, part, index) => {
     const hole = template.holes?.[index - 1] ?? []
-    const bound = bindings.get(hole[0]?.value ?? '')
+    const isWorkedOn = isMark(hole[1], '.') && isWord(hole[2], 'replaceAll')
+    const bound = hole.length === 1 || isWorkedOn ? bindings.get(hole[0]?.value ?? '') : undefined
     const filling = bound === undefined ? undefined : readText(bound, new Map())
-    // A name that is worked on, as in `noun.replaceAll('_', ' ')`, is made readable.
-    const shown = hole.length > 1 ? filling?.replaceAll('_', ' ') : filling
+    // A name in `noun.replaceAll('_', ' ')` is made readable.
+    const shown = isWorkedOn ? filling?.replaceAll('_', ' ') : filling
     return `${text}${shown ?? '…'}${part}`
   })
 }
 
-function listConstants(tokens: Tokens): Array<[string, Tokens]> {
+/** Those whose value is a text; with a word before `const`, only those that have it. */
+function listConstants(tokens: Tokens, before?: string): Array<[string, Tokens]> {
   return tokens.flatMap((token, index) => {
     const [name, equals, value] = tokens.slice(index + 1, index + 4)
     const isText = value?.kind === 'text' || value?.kind === 'template'
-    const isConstant = isWord(token, 'const') && isMark(equals, '=') && isText
+    const isWanted = before === undefined || isWord(tokens[index - 1], before)
+    const isConstant = isWord(token, 'const') && isMark(equals, '=') && isText && isWanted
     return isConstant && name !== undefined ? [[name.value, [value]]] : []
   })
 }
@@ -141,7 +151,8 @@ function findMaker(file: Parsed, at: number, given: Tokens[]): ErrorMaker | unde
   const start = tokens.findLastIndex((token, index) => index < at && isWord(token, 'function'))
   if (start === -1) return undefined
   const parameters = splitArguments(tokens, start + 2).map((parameter) => parameter[0]?.value ?? '')
-  const named = [given[0] ?? [], given[2] ?? []].flatMap((tokens) => tokens.map(({ value }) => value))
+  const [code = [], , message = []] = given
+  const named = [...code, ...(message.length === 1 ? message : [])].map(({ value }) => value)
   const usesOne = parameters.some((parameter) => named.includes(parameter))
   const name = tokens[start + 1]?.value ?? ''
   return usesOne

@@ -57,9 +57,13 @@ function describeCapabilities({ capabilities, channels }: MessagingProvider): st
     ['Templates of its own', yesOrNo(capabilities.templates)],
     ['Media', yesOrNo(capabilities.media)],
     ['Attachments', yesOrNo(capabilities.attachments)],
-    ['Repeats a send safely (idempotency key)', yesOrNo(capabilities.idempotency)],
+    ['Knows a repeated send by its key', describeIdempotency(capabilities)],
     ...(lengths.length > 0 ? [['Longest text, characters', lengths.join(', ')]] : []),
   ]
+}
+
+function describeIdempotency({ idempotency }: MessagingProvider['capabilities']): string {
+  return idempotency === undefined ? 'no' : `for ${idempotency.keptMs / 3_600_000} hours`
 }
 
 function webhookUrl(provider: MessagingProvider, channel: string): string {

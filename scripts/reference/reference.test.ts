@@ -26,12 +26,13 @@ test('errors are found however they are made', () => {
     throw new PipeError(known.code, known.status, known.message)
     throw new PipeError('chosen', 409, isOld ? 'Too old.' : \`Made by \${name}.\`)
     throw new PipeError('framework', statusCode, error.message)
-    throw new PipeError('constant', 422, closedMessage)`
+    throw new PipeError('constant', 422, closedMessage)
+    function look(id: string) { throw new PipeError('literal', 404, \`No \${id} of \${message.kind}.\`) }`
   const uses = findErrors([
     { path: 'server/core/errors.ts', text: errors },
     {
       path: 'server/a.ts',
-      text: "const closedMessage = 'Closed.'; throw notFound('dead_job', id); refused('no')",
+      text: "export const closedMessage = 'Closed.'; const message = 'no'; throw notFound('dead_job', id); refused('no')",
     },
   ])
   const found = uses.map(
@@ -43,6 +44,7 @@ test('errors are found however they are made', () => {
     'dead_job_not_found 404 There is no dead job ….',
     'framework undefined `detail` says why.',
     'from_table 415 Send JSON.',
+    'literal 404 No … of ….',
     'refused 403 Not on ….',
   ])
 })

@@ -41,6 +41,8 @@ export interface Told {
 
 const maxMessageLength = 500
 const minSecretLength = 6
+const shortestWaitMs = 1_000
+const longestWaitMs = 24 * 3600_000
 
 /**
  * One HTTP call to a provider, ended as one of three outcomes; never throws. `classify` judges every
@@ -88,13 +90,25 @@ async function attemptCall<Answer>(
   }
 }
 
-/** Certainly no effect. Without a rule the HTTP status decides; a `Retry-After` is obeyed when rate limited. */
+/**
+ * Certainly no effect. Without a rule the HTTP status decides; a `Retry-After` is obeyed when rate limited. Whatever
+ * the provider says, the wait is between a second and a day.
+ */
 export function refusedOutcome(answer: ProviderAnswer, rule: ErrorRule | undefined, told: Told): NotDone {
   const [kind, retry, failover] = rule ?? readStatusRule(answer.status)
-  const error = describeError([kind, retry, failover], withDefaultMessage(answer, told))
-  const afterMs = kind === 'rate_limited' && retry === 'backoff' ? readRetryAfterMs(answer) : undefined
-  const waiting = afterMs === undefined ? error : { ...error, retry: { afterMs } }
-  return { outcome: 'refused', error: { ...waiting, httpStatus: answer.status } }
+  const obeyed = kind === 'rate_limited' && retry === 'backoff' ? readRetryAfter(answer) : retry
+  const error = describeError([kind, boundRetry(obeyed), failover], withDefaultMessage(answer, told))
+  return { outcome: 'refused', error: { ...error, httpStatus: answer.status } }
+}
+
+function readRetryAfter(answer: ProviderAnswer): ProviderError['retry'] {
+  const afterMs = readRetryAfterMs(answer)
+  return afterMs === undefined ? 'backoff' : { afterMs }
+}
+
+function boundRetry(retry: ProviderError['retry']): ProviderError['retry'] {
+  if (typeof retry !== 'object') return retry
+  return { afterMs: Math.min(Math.max(retry.afterMs, shortestWaitMs), longestWaitMs) }
 }
 
 /** The request was read and nobody knows what became of it: only the same key may be sent again. */
@@ -137,13 +151,17 @@ export function readJson<Answer>(
   return (answer) => schema.safeParse(parseJson(answer.text)).data
 }
 
-/** Undefined for anything that is not JSON. */
+/** Without NUL characters, which PostgreSQL can't store; undefined for anything that is not JSON. */
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return text.includes('\\u0000') ? JSON.parse(text, withoutNul) : JSON.parse(text)
   } catch {
     return undefined
   }
+}
+
+function withoutNul(_name: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll('\0', '') : value
 }
 
 /** From `Retry-After` (seconds or a date), never negative; undefined when absent or unreadable. */

@@ -3,15 +3,19 @@ import type { z } from 'zod'
 import { parseJson } from './provider-call.ts'
 import type { RawWebhook, Verification } from './provider.ts'
 
-/** The body as JSON; undefined when it is none. */
+/** The body as JSON, without NUL characters; undefined when it is none. */
 export function readWebhookJson(webhook: RawWebhook): unknown {
   return parseJson(webhook.body.toString('utf8'))
 }
 
-/** The body as a form, decoded and untrimmed; bytes that are no form give odd names, never an error. */
+/**
+ * The body as a form, decoded and untrimmed, without NUL characters; bytes that are no form give odd names, never
+ * an error.
+ */
 export function readWebhookForm(webhook: RawWebhook): URLSearchParams {
   // URLSearchParams drops one leading `?`: give it ours, so that it keeps the sender's.
-  return new URLSearchParams(`?${webhook.body.toString('utf8')}`)
+  const form = new URLSearchParams(`?${webhook.body.toString('utf8')}`)
+  return new URLSearchParams([...form].map(([name, value]) => [name, value.replaceAll('\0', '')]))
 }
 
 /** Those items of a list that fit the schema: one broken item of a batch must not cost the others. */

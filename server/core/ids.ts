@@ -6,6 +6,7 @@ const randomLength = 16
 
 export type IdPrefix =
   | 'msg'
+  | 'rep'
   | 'evt'
   | 'dlv'
   | 'att'
@@ -14,8 +15,6 @@ export type IdPrefix =
   | 'key'
   | 'whk'
   | 'job'
-  | 'tpl'
-  | 'rpl'
   | 'sup'
   | 'req'
 

@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { type FieldError, PipeError } from './errors.ts'
+import { createId } from './ids.ts'
 
 /** RFC 9457 problem, the one form of every error answer. */
 const Problem = z
@@ -154,7 +154,7 @@ export function refuseConnection(error: Error & { code?: string }, socket: Socke
   const problem = tooLarge
     ? new PipeError('headers_too_large', status, 'The headers are larger than 16 KB.')
     : new PipeError('request_malformed', status, 'This is not a well-formed HTTP request.')
-  const body = JSON.stringify(describeProblem(problem, `req_${randomUUID()}`))
+  const body = JSON.stringify(describeProblem(problem, createId('req')))
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
   socket.end(head + body)
 }

@@ -3,11 +3,6 @@ const hidden = '[redacted]'
 /** A shorter secret would blank out ordinary words; credentials are longer. */
 const shortestSecret = 6
 
-/** The pattern of a longer secret holds its two ends only: a pattern grows with the secret, and its cost faster. */
-const longestWhole = 128
-const endLength = 64
-const maxPatterns = 500
-
 /** Credentials that show by their shape that they are one. The first group, if any, stays. */
 const knownShapes: readonly RegExp[] = [
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
@@ -27,18 +22,11 @@ const knownShapes: readonly RegExp[] = [
 
 const secretHeader = /authorization|cookie|signature|secret|password|token|(?:api|access|auth)[-_]?key/i
 
-/**
- * The text without the given secrets, in whatever way they are written, and without known kinds of credentials.
- * The longest come first, so that of two secrets, one inside the other, nothing is left over.
- */
+/** The text without the given secrets, in whatever way they are written, and without known kinds of credentials. */
 export function scrubText(text: string, secrets: readonly string[] = []): string {
-  const withoutGiven = secrets
-    .filter((secret) => secret.length >= shortestSecret)
-    .toSorted((left, right) => right.length - left.length)
-    .reduce((left, secret) => left.replace(matchSecret(secret), hidden), text)
   return knownShapes.reduce(
     (left, shape) => left.replace(shape, (_match, kept) => (typeof kept === 'string' ? kept : '') + hidden),
-    withoutGiven,
+    hideSecrets(text, secrets),
   )
 }
 
@@ -54,83 +42,106 @@ export function scrubHeaders(
   return Object.fromEntries(pairs)
 }
 
-const patterns = new Map<string, RegExp>()
-
-/** The same few secrets are looked for again and again; the oldest patterns make room. */
-function matchSecret(secret: string): RegExp {
-  const known = patterns.get(secret)
-  if (known !== undefined) return known
-  const forms = secret.length > longestWhole ? matchEnds(secret) : matchWhole(secret)
-  const pattern = new RegExp(forms.join('|'), 'g')
-  const [oldest] = patterns.keys()
-  if (oldest !== undefined && patterns.size >= maxPatterns) patterns.delete(oldest)
-  patterns.set(secret, pattern)
-  return pattern
+/** In time linear in the text whatever it holds: a secret may be any value that a tenant entered. */
+function hideSecrets(text: string, secrets: readonly string[]): string {
+  const needles = secrets.filter((secret) => secret.length >= shortestSecret).flatMap(listForms)
+  if (needles.length === 0) return text
+  const found = listViews(text).flatMap((view) => needles.flatMap((needle) => findAll(view, needle)))
+  let shown = ''
+  let from = 0
+  for (const range of found.toSorted((left, right) => left.start - right.start)) {
+    if (range.start >= from) shown += text.slice(from, range.start) + hidden
+    from = Math.max(from, range.end)
+  }
+  return shown + text.slice(from)
 }
 
-function matchWhole(secret: string): string[] {
-  return [matchEscaped(secret), ...encodeBase64(secret).map(escapeRegExp), ...encodeHex(secret)]
+/** A text, or what it says once a layer of escapes is taken off. */
+interface View {
+  text: string
+  /** Where in the whole text each character began, and where the last one ended. */
+  places: Uint32Array
 }
 
-/** From its beginning to its end; where the end is missing, to the next blank or quote. */
-function matchEnds(secret: string): string[] {
-  const characters = Array.from(secret)
-  const start = characters.slice(0, endLength).join('')
-  const end = characters.slice(-endLength).join('')
-  const between = secret.length - start.length - end.length
-  const rest = `(?:[^]{${between},${between * longestEscape}}?${matchEscaped(end)}|[^\\s"']*)`
-  return [
-    matchEscaped(start) + rest,
-    ...encodeBase64(start).map((form) => `${escapeRegExp(form)}[\\w+/=-]*`),
-    ...encodeHex(start).map((form) => `${form}[\\da-fA-F]*`),
-  ]
+function findAll({ text, places }: View, needle: string): Array<{ start: number; end: number }> {
+  const ranges = []
+  for (let at = text.indexOf(needle); at !== -1; at = text.indexOf(needle, at + needle.length)) {
+    ranges.push({ start: places[at] ?? 0, end: places[at + needle.length] ?? 0 })
+  }
+  return ranges
 }
 
-/** Of one character in any escaped form. */
-const longestEscape = 12
+/** The text and all that it can be read as under three layers of escapes, such as JSON inside a form. */
+function listViews(text: string): View[] {
+  const views = new Map<string, View>()
+  let layer: View[] = [{ text, places: Uint32Array.from({ length: text.length + 1 }, (_, at) => at) }]
+  for (let depth = 0; depth <= maxLayers; depth += 1) {
+    const fresh = layer.filter((view) => !views.has(view.text))
+    for (const view of fresh) views.set(view.text, view)
+    layer = fresh.flatMap((view) => escapes.map((escape) => decodeView(view, escape)))
+  }
+  return [...views.values()]
+}
+
+const maxLayers = 3
+
+interface Escape {
+  pattern: RegExp
+  /** Never more characters than the escape has. */
+  decode(escape: string): string
+}
+
+const escapes: readonly Escape[] = [
+  { pattern: /\\(?:u[\da-fA-F]{4}|["\\/bfnrt])/g, decode: (escape) => decodeJson(escape) },
+  {
+    pattern:
+      /%[0-7][\da-f]|%[cd][\da-f](?:%[89ab][\da-f])|%e[\da-f](?:%[89ab][\da-f]){2}|%f[0-7](?:%[89ab][\da-f]){3}/gi,
+    decode: (escape) => decodePercent(escape),
+  },
+  { pattern: /\+/g, decode: () => ' ' },
+]
+
+function decodeJson(escape: string): string {
+  const letter = escape.charAt(1)
+  if (escape.length > 2) return String.fromCharCode(Number.parseInt(escape.slice(2), 16))
+  return jsonLetters[letter] ?? letter
+}
+
+const jsonLetters: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
+
+function decodePercent(escape: string): string {
+  try {
+    return decodeURIComponent(escape)
+  } catch {
+    return escape
+  }
+}
+
+function decodeView(view: View, { pattern, decode }: Escape): View {
+  const places = new Uint32Array(view.places.length)
+  let text = ''
+  let from = 0
+  const append = (value: string, start: number, step: 0 | 1) => {
+    for (let at = 0; at < value.length; at += 1) {
+      places[text.length + at] = view.places[start + at * step] ?? 0
+    }
+    text += value
+  }
+  for (const match of view.text.matchAll(pattern)) {
+    append(view.text.slice(from, match.index), from, 1)
+    append(decode(match[0]), match.index, 0)
+    from = match.index + match[0].length
+  }
+  append(view.text.slice(from), from, 1)
+  places[text.length] = view.places.at(-1) ?? 0
+  return { text, places: places.subarray(0, text.length + 1) }
+}
 
 /**
- * Each character as it is, percent-encoded, or escaped as in JSON (up to three times), in any mixture. A run of
- * backslashes is one piece, or the ways to divide it up would be endless.
+ * A secret as it is, in hex, and the part of a base64 text that only depends on it, for each of the three ways
+ * in which it can lie among other bytes (as in `user:secret`), in both alphabets.
  */
-function matchEscaped(secret: string): string {
-  const pieces = secret.match(/\\+|[^\\]/gu) ?? []
-  return pieces
-    .map((piece) => (piece.startsWith('\\') ? matchBackslashes(piece.length) : matchCharacter(piece)))
-    .join('')
-}
-
-function matchBackslashes(count: number): string {
-  return `(?:\\\\{${count},${count * 8}}|(?:%5[cC]){${count}}|(?:${escapes}u005[cC]){${count}})`
-}
-
-function matchCharacter(character: string): string {
-  const percent = Array.from(Buffer.from(character), (byte) => `%${matchHex(byte, 2)}`).join('')
-  const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
-  const unicode = units.map((unit) => `${escapes}u${matchHex(unit, 4)}`).join('')
-  const forms = [escapeRegExp(character), percent, unicode]
-  const inJson = character === '/' ? '\\/' : JSON.stringify(character).slice(1, -1)
-  if (/^\\.$/.test(inJson)) forms.push(`${escapes}${escapeRegExp(inJson.slice(1))}`)
-  if (character === ' ') forms.push('\\+')
-  return `(?:${forms.join('|')})`
-}
-
-const escapes = '\\\\{1,7}'
-
-function matchHex(value: number, digits: number): string {
-  const hex = value.toString(16).padStart(digits, '0')
-  return hex.replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
-}
-
-/**
- * The part of a base64 text that only depends on the secret, for each of the three ways in which it can lie
- * among other bytes (as in `user:secret`), in both alphabets.
- */
-function encodeBase64(secret: string): string[] {
+function listForms(secret: string): string[] {
   const bytes = Buffer.from(secret)
   const base64 = [0, 1, 2].map((offset) => {
     const whole = Buffer.concat([Buffer.alloc(offset), bytes])
@@ -139,10 +150,6 @@ function encodeBase64(secret: string): string[] {
     return whole.toString('base64').slice(start, end)
   })
   const base64url = base64.map((text) => text.replaceAll('+', '-').replaceAll('/', '_'))
-  return [...new Set([...base64, ...base64url])]
-}
-
-function encodeHex(secret: string): string[] {
-  const hex = Buffer.from(secret).toString('hex')
-  return [...new Set([hex, hex.toUpperCase()])]
+  const hex = bytes.toString('hex')
+  return [...new Set([secret, ...base64, ...base64url, hex, hex.toUpperCase()])]
 }

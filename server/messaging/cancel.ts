@@ -23,7 +23,7 @@ export async function cancelMessage(context: Context, scope: TenantScope, id: st
         `The message is ${message.status} and can not be canceled any more.`,
       )
     }
-    const row = { ...message, status: 'canceled' }
+    const row = { ...message, status: 'canceled' as const }
     await updateMessage(db, scope.tenantId, id, { status: 'canceled' })
     await recordEvents(
       db,

@@ -1,4 +1,5 @@
 import { type Kysely, type Selectable, sql, type Updateable } from 'kysely'
+import type { Channel } from './providers/provider.ts'
 import type { MessagingTables } from './tables.ts'
 
 type Db = Kysely<MessagingTables>
@@ -123,9 +124,9 @@ export function listReports(db: Db, tenantId: string, messageId: string): Promis
 }
 
 export interface MessageFilter {
-  channel?: string | undefined
+  channel?: Channel | undefined
   provider?: string | undefined
-  status?: string | undefined
+  status?: MessageRow['status'] | undefined
   direction?: 'out' | 'in' | undefined
   to?: string | undefined
   reference?: string | undefined

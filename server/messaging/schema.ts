@@ -3,6 +3,17 @@ import { pageQuery } from '#core/pagination.ts'
 import { Delivery, EventSummary } from '#webhooks/outbound'
 
 export const Channel = z.enum(['whatsapp', 'sms', 'email'])
+const Status = z.enum([
+  'queued',
+  'scheduled',
+  'sent',
+  'delivered',
+  'read',
+  'failed',
+  'canceled',
+  'unknown',
+  'received',
+])
 
 const webUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).max(2000)
 const singleLine = z.string().regex(/^[^\r\n]*$/, 'must be one line')
@@ -146,7 +157,7 @@ export const LogQuery = z.strictObject({
   ...pageQuery,
   channel: Channel.optional(),
   provider: z.string().max(50).optional(),
-  status: z.string().max(20).optional(),
+  status: Status.optional(),
   direction: z.enum(['out', 'in']).optional(),
   to: z.string().max(320).optional(),
   reference: z.string().max(200).optional(),

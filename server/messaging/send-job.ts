@@ -24,7 +24,7 @@ import {
   updateAttempt,
 } from './message-queries.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
-import type { Channel, MessagingProvider, SendCommand } from './providers/provider.ts'
+import type { MessagingProvider, SendCommand } from './providers/provider.ts'
 import { isWaiting, markFailed, markUnknown, settleCall } from './send-outcome.ts'
 import { findSuppressionReason } from './suppressions.ts'
 import { windowClosedMessage, windowOpenUntil } from './whatsapp-window.ts'
@@ -210,7 +210,7 @@ async function buildCommand(
   message: MessageRow,
   connection: OpenConnection<unknown>,
 ): Promise<SendCommand | ProviderError> {
-  const channel = message.channel as Channel
+  const channel = message.channel
   const suppressed = await findSuppressionReason(db, scope, channel, message.to_address)
   if (suppressed !== undefined)
     return { kind: 'opted_out', retry: 'never', failover: false, message: suppressed }
@@ -243,7 +243,7 @@ function toCommand(
   return {
     messageId: message.id,
     tenantId: scope.tenantId,
-    channel: message.channel as Channel,
+    channel: message.channel,
     to: message.to_address,
     media: content.media,
     attachments: content.attachments,

@@ -8,7 +8,7 @@ import { recordEvents } from '#webhooks/outbound'
 import { eventAbout } from './events.ts'
 import { healMessage } from './heal-job.ts'
 import { lockMessage, type MessageRow, updateAttempt, updateMessage } from './message-queries.ts'
-import type { Channel, MessageStatus, MessagingProvider, Sent } from './providers/provider.ts'
+import type { MessagingProvider, Sent } from './providers/provider.ts'
 import { advances } from './status.ts'
 import { suppress } from './suppressions.ts'
 
@@ -91,13 +91,9 @@ async function markTaken(
   message: MessageRow,
   sent: Sent,
 ): Promise<void> {
-  const current = message.status as MessageStatus
+  const current = message.status
   // A callback may have been faster than this answer.
-  const status = advances(
-    message.channel as Channel,
-    current === 'scheduled' ? 'queued' : current,
-    sent.status,
-  )
+  const status = advances(message.channel, current === 'scheduled' ? 'queued' : current, sent.status)
     ? sent.status
     : undefined
   const now = context.now()
@@ -106,7 +102,7 @@ async function markTaken(
     recipient: sent.recipient ?? null,
     detail: sent.detail ?? null,
     error: null,
-    ...(message.status === 'scheduled' && { status: 'queued' }),
+    ...(message.status === 'scheduled' && { status: 'queued' as const }),
     ...(status !== undefined && { status, ...(status === 'sent' && { sent_at: now }) }),
     ...(sent.cost !== undefined && { cost_amount: sent.cost.amount, cost_currency: sent.cost.currency }),
   }
@@ -126,14 +122,14 @@ export async function markFailed(
   const now = context.now()
   if (error.kind === 'opted_out') {
     const entry = {
-      channel: message.channel as Channel,
+      channel: message.channel,
       address: message.to_address,
       reason: 'opted_out' as const,
     }
     await suppress(db, scope, { ...entry, provider: message.provider, messageId: message.id }, now)
   }
-  if (!advances(message.channel as Channel, message.status as MessageStatus, 'failed')) return
-  const change = { status: 'failed', failed_at: now, error: JSON.stringify(error), detail: null }
+  if (!advances(message.channel, message.status, 'failed')) return
+  const change = { status: 'failed' as const, failed_at: now, error: JSON.stringify(error), detail: null }
   await updateMessage(db, scope.tenantId, message.id, change)
   const { kind, code, message: text } = error
   const event = eventAbout({ ...message, ...change }, 'failed', now, { error: { kind, code, message: text } })
@@ -150,7 +146,7 @@ export async function markUnknown(
 ): Promise<void> {
   if (!isWaiting(message)) return
   const now = context.now()
-  const change = { status: 'unknown', error: JSON.stringify(error), detail: null }
+  const change = { status: 'unknown' as const, error: JSON.stringify(error), detail: null }
   await updateMessage(db, scope.tenantId, message.id, change)
   const { kind, code, message: text } = error
   await recordEvents(

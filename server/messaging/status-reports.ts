@@ -11,13 +11,7 @@ import {
   type MessageRow,
   updateMessage,
 } from './message-queries.ts'
-import type {
-  Channel,
-  ConsentReport,
-  EngagementReport,
-  MessageStatus,
-  StatusReport,
-} from './providers/provider.ts'
+import type { Channel, ConsentReport, EngagementReport, StatusReport } from './providers/provider.ts'
 import { advances } from './status.ts'
 import { lift, suppress } from './suppressions.ts'
 
@@ -55,9 +49,9 @@ export async function applyStatus(
 ): Promise<Applied> {
   const message = await lockReportedMessage(db, scope, provider, report)
   if (message === undefined) return 'unmatched'
-  const applied = advances(message.channel as Channel, message.status as MessageStatus, report.status)
+  const applied = advances(message.channel, message.status, report.status)
   await insertReport(db, {
-    id: createId('att', context.now()),
+    id: createId('rep', context.now()),
     tenant_id: scope.tenantId,
     message_id: message.id,
     status: report.status,
@@ -185,7 +179,7 @@ function optOut(
   message: MessageRow,
   choice: Choice,
 ): Promise<void> {
-  const place = { channel: message.channel as Channel, provider: message.provider, id: message.id }
+  const place = { channel: message.channel, provider: message.provider, id: message.id }
   return recordOptOut(context, db, traceOf(scope, message), place, choice)
 }
 

@@ -15,8 +15,12 @@ const rank: Record<MessageStatus, number> = {
  * Whether a report moves a message on; reports come late, twice and out of order. On SMS and WhatsApp proof
  * of arrival beats an earlier failure; on e-mail a bounce beats an earlier delivery.
  */
-export function advances(channel: Channel, current: MessageStatus, reported: MessageStatus): boolean {
-  if (current === 'canceled' || current === reported) return false
+export function advances(
+  channel: Channel,
+  current: MessageStatus | 'received',
+  reported: MessageStatus,
+): boolean {
+  if (current === 'received' || current === 'canceled' || current === reported) return false
   if (reported === 'failed') return channel === 'email' || (current !== 'delivered' && current !== 'read')
   if (current === 'failed') return channel !== 'email' && (reported === 'delivered' || reported === 'read')
   return rank[reported] > rank[current]

@@ -1,4 +1,5 @@
 import { type Kysely, type Selectable, sql } from 'kysely'
+import type { Channel } from './providers/provider.ts'
 import type { MessagingTables } from './tables.ts'
 
 type Db = Kysely<MessagingTables>
@@ -7,7 +8,7 @@ export type SuppressionRow = Selectable<MessagingTables['suppressions']>
 export function findSuppression(
   db: Db,
   tenantId: string,
-  channel: string,
+  channel: Channel,
   address: string,
 ): Promise<SuppressionRow | undefined> {
   return db
@@ -37,7 +38,7 @@ export async function insertSuppression(db: Db, row: SuppressionRow): Promise<bo
 export async function deleteSuppression(
   db: Db,
   tenantId: string,
-  entry: { channel: string; address: string; reasons: readonly string[]; until: Date },
+  entry: { channel: Channel; address: string; reasons: readonly string[]; until: Date },
 ): Promise<boolean> {
   const row = await db
     .deleteFrom('suppressions')
@@ -64,7 +65,7 @@ export async function deleteSuppressionById(db: Db, tenantId: string, id: string
 export function listSuppressions(
   db: Db,
   tenantId: string,
-  filter: { channel: string | undefined; before: string | undefined; limit: number },
+  filter: { channel: Channel | undefined; before: string | undefined; limit: number },
 ): Promise<SuppressionRow[]> {
   let query = db
     .selectFrom('suppressions')

@@ -1,17 +1,19 @@
 import type { ColumnType, Generated } from 'kysely'
+import type { Channel, MessageStatus } from './providers/provider.ts'
 
 export interface MessagingTables {
   messages: {
     id: string
     tenant_id: string
     direction: 'out' | 'in'
-    channel: string
+    channel: Channel
     provider: string
     connection_id: string
     to_address: string
     from_address: string
     recipient: string | null
-    status: string
+    /** `received` for those that came in. */
+    status: MessageStatus | 'received'
     detail: string | null
     error: string | null
     template: string | null
@@ -60,7 +62,7 @@ export interface MessagingTables {
   suppressions: {
     id: string
     tenant_id: string
-    channel: string
+    channel: Channel
     address: string
     reason: string
     provider: string | null
@@ -83,7 +85,7 @@ export interface MessagingTables {
   auto_replies: {
     tenant_id: string
     name: string
-    channel: string
+    channel: Channel
     keywords: string[]
     template: string | null
     body: string | null

@@ -117,7 +117,7 @@ describe('ways around it', () => {
     const row = {
       id: 'sup_x',
       tenant_id: 'tenant_b',
-      channel: 'sms',
+      channel: 'sms' as const,
       address: '+9',
       reason: 'manual',
       provider: null,

@@ -4,7 +4,7 @@ import type { Tables, TenantScope } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
 import { countAutoReplies, lockContact, type MessageRow } from '../message-queries.ts'
 import { storeMessage } from '../messages.ts'
-import type { Channel, InboundMessage } from '../providers/provider.ts'
+import type { InboundMessage } from '../providers/provider.ts'
 import { isWithin, type OpeningHours } from './opening-hours.ts'
 import { type AutoReplyRow, listActiveReplies } from './queries.ts'
 
@@ -62,7 +62,7 @@ async function sendAnswer(
     ...(received.channel === 'email' && rule.template === null && { subject: 'Re:' }),
   }
   try {
-    const channel = received.channel as Channel
+    const channel = received.channel
     await storeMessage(context, db, scope, {
       channel,
       to: received.from_address,

@@ -1,10 +1,11 @@
 import type { Kysely, Selectable } from 'kysely'
+import type { Channel } from '../providers/provider.ts'
 import type { MessagingTables } from '../tables.ts'
 
 type Db = Kysely<MessagingTables>
 export type AutoReplyRow = Selectable<MessagingTables['auto_replies']>
 
-export function listActiveReplies(db: Db, tenantId: string, channel: string): Promise<AutoReplyRow[]> {
+export function listActiveReplies(db: Db, tenantId: string, channel: Channel): Promise<AutoReplyRow[]> {
   return db
     .selectFrom('auto_replies')
     .selectAll()

@@ -27,6 +27,7 @@ const none = [
   'A\u0000 <a@b.cl>',
   'a@b@c.cl',
   `${'a'.repeat(250)}@b.cl`,
+  `${'a'.repeat(1_000)} <a@b.cl>`,
 ]
 for (const text of none) {
   test(`${JSON.stringify(text.slice(0, 40))} is not one address`, () =>

@@ -7,6 +7,8 @@ import { meta } from './meta.ts'
 import type { ProviderReport } from './provider.ts'
 import vectors from './signature-vectors.json' with { type: 'json' }
 
+const receivedAt = new Date('2026-11-22T12:00:00Z')
+
 const appSecret = 'app-secret-0123456789'
 const phoneNumberId = '106540352242922'
 const credentials = readCredentials()
@@ -45,7 +47,7 @@ function createBatch(...entries: Entry[]): RawWebhook {
 }
 
 function parse(value: object, field?: string): ProviderReport[] {
-  return meta.parse(createBatch({ value, ...(field !== undefined && { field }) }))
+  return meta.parse(createBatch({ value, ...(field !== undefined && { field }) }), receivedAt)
 }
 
 const status = { id: 'wamid.1', status: 'delivered', timestamp: '1750000000', recipient_id: '16505551234' }
@@ -152,6 +154,7 @@ describe('reports', () => {
         { value: { anything: 1 }, field: 'calls' },
         { value: { statuses: [{ ...status, id: 'wamid.4', status: 'read' }] } },
       ),
+      receivedAt,
     )
     assert.deepEqual(
       reports.map(({ key }) => key),

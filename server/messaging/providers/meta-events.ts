@@ -116,16 +116,21 @@ export function listChanges(webhook: RawWebhook): Change[] {
   )
 }
 
-export function parseMetaWebhook(webhook: RawWebhook): ProviderReport[] {
-  return listChanges(webhook).flatMap(({ entry: from, field, value }): ProviderReport[] => {
+export function parseMetaWebhook(webhook: RawWebhook, receivedAt: Date): ProviderReport[] {
+  return listChanges(webhook).flatMap(({ entry, field, value }): ProviderReport[] => {
+    const account = {
+      id: entry.id ?? '',
+      time: entry.time,
+      at: entry.time ? readTime(entry.time) : receivedAt,
+    }
     if (field === 'user_preferences') return readEach(preference, value.user_preferences).map(readConsent)
-    if (field !== 'messages') return readAccountChange(from, field, value)
+    if (field !== 'messages') return readAccountChange(account, field, value)
     return [
       ...readEach(messageEvent, value.messages)
         .filter((message) => !isSilent(message))
         .map((message) => readInbound(message, value)),
       ...readEach(statusEvent, value.statuses).flatMap(readStatus),
-      ...readEach(errorDetail, value.errors).map((error) => readAccountError(from, error)),
+      ...readEach(errorDetail, value.errors).map((error) => readAccountError(account, error)),
     ]
   })
 }
@@ -220,19 +225,23 @@ function readConsent(event: z.output<typeof preference>): ConsentReport {
   }
 }
 
-function readAccountChange({ id, time }: Entry, field: string, value: Value): AccountReport[] {
+interface Account {
+  id: string
+  time: Entry['time']
+  at: Date
+}
+
+function readAccountChange({ id, time, at }: Account, field: string, value: Value): AccountReport[] {
   if (!accountFields.has(field)) return []
   const detail = accountDetails.flatMap((name) => {
     const item = value[name]
     return typeof item === 'string' || typeof item === 'number' ? [`${name}: ${item}`] : []
   })
-  const at = time ? readTime(time) : new Date()
   const key = [id, field, ...detail, time ?? ''].join(':')
   return [{ type: 'account', key, at, subject: field, detail: detail.join(', ') }]
 }
 
-function readAccountError({ id, time }: Entry, error: ErrorDetail): AccountReport {
-  const at = time ? readTime(time) : new Date()
+function readAccountError({ id, time, at }: Account, error: ErrorDetail): AccountReport {
   const { message } = describeError(...judgeMetaError(error))
   return {
     type: 'account',

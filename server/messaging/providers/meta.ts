@@ -16,7 +16,7 @@ const facts = {
   baseUrl: 'https://graph.facebook.com',
   channels: ['whatsapp'],
   capabilities: {
-    idempotency: false,
+    idempotency: undefined,
     templates: true,
     media: true,
     attachments: false,

@@ -86,4 +86,5 @@ test('text is decoded in its charset, an unknown one as UTF-8', () => {
   assert.equal(decodeText(Buffer.from([0x80]), 'windows-1252'), '€')
   assert.equal(decodeText(Buffer.from('é'), 'x-unheard-of'), 'é')
   assert.equal(decodeText(Buffer.from('é'), undefined), 'é')
+  assert.equal(decodeText(Buffer.from('a\0b'), undefined), 'ab')
 })

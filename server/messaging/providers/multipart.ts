@@ -36,8 +36,12 @@ export function readMultipart(body: Buffer, contentType: string | undefined): Pa
   return rest.trim() === '' ? parts : undefined
 }
 
-/** Text in the given charset; an unknown charset is read as UTF-8. */
+/** Text in the given charset, without NUL characters; an unknown charset is read as UTF-8. */
 export function decodeText(bytes: Buffer, charset: string | undefined): string {
+  return decodeBytes(bytes, charset).replaceAll('\0', '')
+}
+
+function decodeBytes(bytes: Buffer, charset: string | undefined): string {
   try {
     return new TextDecoder(charset ?? 'utf-8').decode(bytes)
   } catch {
@@ -55,7 +59,7 @@ function readBoundary(contentType: string | undefined): string | undefined {
 function readPart(bytes: Buffer): Part | undefined {
   const end = bytes.indexOf(headerEnd)
   if (end === -1 || end > maxHeaderBytes) return undefined
-  const headers = readMailHeaders(bytes.subarray(0, end).toString('utf8'))
+  const headers = readMailHeaders(decodeText(bytes.subarray(0, end), 'utf-8'))
   const disposition = headers['content-disposition'] ?? ''
   const name = readParameter(disposition, 'name')
   if (name === undefined || !/^form-data\s*;/i.test(disposition)) return undefined

@@ -153,8 +153,8 @@ export type ProviderReport = StatusReport | InboundMessage | EngagementReport | 
 export interface MessagingProvider<Credentials = unknown> extends Provider<Credentials> {
   channels: readonly Channel[]
   capabilities: {
-    /** The provider honours an idempotency key: an unknown send may be repeated with the same message id. */
-    idempotency: boolean
+    /** For how long the provider honours an idempotency key: an unknown send may be repeated with the same message id. */
+    idempotency: { keptMs: number } | undefined
     templates: boolean
     media: boolean
     attachments: boolean
@@ -165,8 +165,11 @@ export interface MessagingProvider<Credentials = unknown> extends Provider<Crede
   sender(credentials: Credentials, channel: Channel): string
   /** Never throws; says why a command can't be carried before any call is made. */
   send(command: SendCommand, context: ProviderContext<Credentials>): Promise<Outcome<Sent>>
-  /** Pure: every report of the batch, in the order received. Unknown fields and kinds are skipped, never an error. */
-  parse(webhook: RawWebhook): ProviderReport[]
+  /**
+   * Pure: every report of the batch, in the order received. Unknown fields and kinds are skipped, never an error.
+   * `receivedAt` is the time of what the provider gives none for. No text holds a NUL, which PostgreSQL can't store.
+   */
+  parse(webhook: RawWebhook, receivedAt: Date): ProviderReport[]
   /** Reads a message's state at the provider, to heal an unknown outcome or a missing callback. */
   lookup?(providerMessageId: string, context: ProviderContext<Credentials>): Promise<StatusReport | undefined>
   /** Completes an inbound message whose webhook carried metadata only. */

@@ -9,6 +9,8 @@ import type { ProviderReport } from './provider.ts'
 import { resend } from './resend.ts'
 import vectors from './signature-vectors.json' with { type: 'json' }
 
+const receivedAt = new Date('2026-11-22T12:00:00Z')
+
 const vector = vectors.svix
 const signedAt = new Date(Number(vector.timestamp) * 1000)
 
@@ -43,7 +45,7 @@ function createWebhook(
 
 function parse(type: string, data: object): ProviderReport[] {
   const event = { type, created_at: '2026-11-22T12:00:00.000Z', data: { email_id: '49a', ...data } }
-  return resend.parse(createWebhook(JSON.stringify(event)))
+  return resend.parse(createWebhook(JSON.stringify(event)), receivedAt)
 }
 
 describe('signatures', () => {

@@ -45,14 +45,14 @@ export function ownsResendEvent(webhook: RawWebhook, _account: unknown, tenantId
   return named === undefined || named === writeTag(tenantId)
 }
 
-export function parseResendWebhook(webhook: RawWebhook): ProviderReport[] {
+export function parseResendWebhook(webhook: RawWebhook, receivedAt: Date): ProviderReport[] {
   const read = event.safeParse(readWebhookJson(webhook))
   if (!read.success) return []
   const { type, created_at: createdAt, data } = read.data
   const id = webhook.headers['svix-id'] ?? `${data.email_id ?? data.email}:${type}:${createdAt}`
   const about = {
     key: id,
-    at: readTime(createdAt, webhook.headers['svix-timestamp']),
+    at: readTime(createdAt) ?? receivedAt,
     ...(data.tags?.message_id && { messageId: data.tags.message_id }),
     ...(data.email_id && { providerMessageId: data.email_id }),
   }
@@ -158,10 +158,9 @@ function readRecipient({ to }: Data): string | undefined {
   return first === undefined ? undefined : (readMailbox(first)?.email ?? first)
 }
 
-function readTime(createdAt: string | null | undefined, signedAt: string | undefined): Date {
-  const at = Date.parse(createdAt ?? '')
-  if (!Number.isNaN(at)) return new Date(at)
-  return Number(signedAt) > 0 ? new Date(Number(signedAt) * 1000) : new Date()
+function readTime(text: string | null | undefined): Date | undefined {
+  const at = Date.parse(text ?? '')
+  return Number.isNaN(at) ? undefined : new Date(at)
 }
 
 type Meaning = Pick<StatusReport, 'status' | 'detail' | 'error' | 'suppress'>

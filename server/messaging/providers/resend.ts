@@ -19,7 +19,7 @@ const facts = {
   baseUrl: 'https://api.resend.com',
   channels: ['email'],
   capabilities: {
-    idempotency: true,
+    idempotency: { keptMs: 24 * 60 * 60 * 1000 },
     templates: true,
     media: false,
     attachments: true,

@@ -8,6 +8,8 @@ import type { ProviderReport } from './provider.ts'
 import { sendgrid } from './sendgrid.ts'
 import vectors from './signature-vectors.json' with { type: 'json' }
 
+const receivedAt = new Date('2026-11-22T12:00:00Z')
+
 const now = new Date('2026-11-22T12:00:00Z')
 const nowText = String(now.getTime() / 1000)
 const pair = createPair()
@@ -56,7 +58,7 @@ function writeEvents(...events: object[]): string {
 }
 
 function parse(...events: object[]): ProviderReport[] {
-  return sendgrid.parse(createWebhook(writeEvents(...events)))
+  return sendgrid.parse(createWebhook(writeEvents(...events)), receivedAt)
 }
 
 describe('signatures', () => {
@@ -256,7 +258,7 @@ describe('mails', () => {
   }
 
   function readMail(fields: Record<string, string | Buffer>, file?: string) {
-    const [report] = sendgrid.parse(createMail(fields, file))
+    const [report] = sendgrid.parse(createMail(fields, file), receivedAt)
     assert.ok(report?.type === 'inbound')
     return report
   }

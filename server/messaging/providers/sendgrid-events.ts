@@ -36,9 +36,9 @@ export function ownsSendgridEvents(webhook: RawWebhook, _account: unknown, tenan
   return readEach(event, list).every(({ tenant_id: named }) => named === undefined || named === tenantId)
 }
 
-export function parseSendgridWebhook(webhook: RawWebhook): ProviderReport[] {
+export function parseSendgridWebhook(webhook: RawWebhook, receivedAt: Date): ProviderReport[] {
   const parts = readParts(webhook)
-  if (parts) return [readInbound(webhook, parts)]
+  if (parts) return [readInbound(webhook, parts, receivedAt)]
   return readEach(event, readWebhookJson(webhook)).flatMap(readEvent)
 }
 
@@ -144,7 +144,7 @@ function readParts(webhook: RawWebhook): Part[] | undefined {
 }
 
 /** A mail from inbound parse. Raw mode posts the whole MIME text as `email`: of that only the headers are read. */
-function readInbound(webhook: RawWebhook, parts: readonly Part[]): InboundMessage {
+function readInbound(webhook: RawWebhook, parts: readonly Part[], receivedAt: Date): InboundMessage {
   const raw = new Map(parts.map((part) => [part.name, part.bytes]))
   const charsets = charsetsField.safeParse(parseJson(raw.get('charsets')?.toString('utf8') ?? '')).data ?? {}
   const field = (name: string) => {
@@ -156,11 +156,11 @@ function readInbound(webhook: RawWebhook, parts: readonly Part[]): InboundMessag
   const headers = readMailHeaders(field('headers') ?? mime.split(/\r?\n\r?\n/, 1)[0] ?? '')
   const author = readMailbox(field('from') ?? headers.from ?? '')
   const from = author?.email ?? envelope?.from ?? ''
-  const messageId = headers['message-id'] ?? createHash('sha256').update(webhook.body).digest('hex')
+  const messageId = readMessageId(headers) ?? createHash('sha256').update(webhook.body).digest('hex')
   return {
     type: 'inbound',
     key: `inbound:${messageId}`,
-    at: readMailTime(webhook, headers),
+    at: readSigningTime(webhook) ?? receivedAt,
     providerMessageId: messageId,
     from,
     to: envelope?.to?.[0] ?? readMailbox(field('to') ?? '')?.email ?? '',
@@ -174,14 +174,20 @@ function readInbound(webhook: RawWebhook, parts: readonly Part[]): InboundMessag
   }
 }
 
+/** Written by the mail's author: one longer than a line of mail may be counts as none. */
+function readMessageId(headers: Record<string, string>): string | undefined {
+  const messageId = headers['message-id']
+  return messageId !== undefined && messageId.length <= maxLineLength ? messageId : undefined
+}
+
+const maxLineLength = 998
+
 function readAttachment({ name, filename, contentType }: Part): InboundMessage['media'][number] {
   return { kind: readMediaKind(contentType), providerMediaId: name, contentType, filename }
 }
 
 /** When SendGrid signed it; a mail's own Date header is whatever its author wrote. */
-function readMailTime(webhook: RawWebhook, headers: Record<string, string>): Date {
-  const signedAt = Number(webhook.headers['x-twilio-email-event-webhook-timestamp'])
-  const writtenAt = Date.parse(headers.date ?? '')
-  if (signedAt > 0) return new Date(signedAt * 1000)
-  return Number.isNaN(writtenAt) ? new Date() : new Date(writtenAt)
+function readSigningTime(webhook: RawWebhook): Date | undefined {
+  const seconds = webhook.headers['x-twilio-email-event-webhook-timestamp'] ?? ''
+  return /^\d{1,11}$/.test(seconds) ? new Date(Number(seconds) * 1000) : undefined
 }

@@ -247,7 +247,7 @@ describe('requests', () => {
       const { outcome } = await record({ text: 'T' }, {}, { status: 429, headers, body: '{}' })
       waits.push(outcome.outcome === 'refused' && outcome.error.retry)
     }
-    assert.deepEqual(waits, [{ afterMs: 9_000 }, { afterMs: 0 }])
+    assert.deepEqual(waits, [{ afterMs: 9_000 }, { afterMs: 1_000 }])
   })
 
   test('a key that may not send fails the check', async () => {

@@ -16,7 +16,7 @@ const facts = {
   baseUrl: 'https://api.sendgrid.com',
   channels: ['email'],
   capabilities: {
-    idempotency: false,
+    idempotency: undefined,
     templates: true,
     media: false,
     attachments: true,

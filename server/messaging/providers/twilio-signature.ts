@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import type { RawWebhook } from '#connections'
 
 /**
  * The signatures Twilio may give a webhook: base64 HMAC-SHA1 over the exact URL followed by every
@@ -14,10 +15,24 @@ export function listTwilioSignatures(authToken: string, url: string, form: URLSe
   )
 }
 
+/** The form as it was signed, NUL characters and all. */
+export function readSignedForm(webhook: RawWebhook): URLSearchParams {
+  // URLSearchParams drops one leading `?`: give it ours, so that it keeps the sender's.
+  return new URLSearchParams(`?${webhook.body.toString('utf8')}`)
+}
+
 function writeParameters(form: URLSearchParams): string {
-  const names = [...new Set(form.keys())].toSorted()
-  const valuesOf = (name: string) => [...new Set(form.getAll(name))].toSorted()
-  return names.flatMap((name) => valuesOf(name).map((value) => name + value)).join('')
+  const values = Map.groupBy(form, ([name]) => name)
+  const written = [...values].toSorted(([left], [right]) => (left < right ? -1 : 1))
+  return written.map(([name, pairs]) => writeValues(name, pairs)).join('')
+}
+
+function writeValues(name: string, pairs: ReadonlyArray<[string, string]>): string {
+  const values = new Set(pairs.map(([, value]) => value))
+  return [...values]
+    .toSorted()
+    .map((value) => name + value)
+    .join('')
 }
 
 function listSignedUrls(publicUrl: string): string[] {

@@ -7,6 +7,8 @@ import type { InboundMessage, StatusReport } from './provider.ts'
 import vectors from './signature-vectors.json' with { type: 'json' }
 import { twilio } from './twilio.ts'
 
+const receivedAt = new Date('2026-11-22T12:00:00Z')
+
 const accountSid = 'AC00000000000000000000000000000001'
 const authToken = 'twilio-secret-token'
 const webhookUrl = 'https://pipe.example.com/messaging/webhook/sms?tenant_id=t_1&provider=twilio'
@@ -38,12 +40,14 @@ function createWebhook(
 
 function readStatus(params: Record<string, string>, query = ''): StatusReport | undefined {
   const webhook = createWebhook({ MessageSid: 'SM1', AccountSid: accountSid, ...params }, webhookUrl + query)
-  return twilio.parse(webhook).find((report): report is StatusReport => report.type === 'status')
+  return twilio.parse(webhook, receivedAt).find((report): report is StatusReport => report.type === 'status')
 }
 
 function readInbound(params: Record<string, string>): InboundMessage | undefined {
   const webhook = createWebhook({ MessageSid: 'SM1', SmsStatus: 'received', To: '+15005550006', ...params })
-  return twilio.parse(webhook).find((report): report is InboundMessage => report.type === 'inbound')
+  return twilio
+    .parse(webhook, receivedAt)
+    .find((report): report is InboundMessage => report.type === 'inbound')
 }
 
 describe('signatures', () => {
@@ -119,6 +123,23 @@ describe('signatures', () => {
       assert.equal(twilioSdk.validateRequest(authToken, signature, seen, { A: 'b' }), true)
     }
   })
+
+  test('a form signed with a NUL in it is verified as it was signed', () => {
+    const webhook = createWebhook({ MessageSid: 'SM1', Body: 'a\0b' })
+    assert.deepEqual(twilio.verify(webhook, readCredentials(), receivedAt), { ok: true })
+  })
+
+  const floods: Record<string, Record<string, string | string[]>> = {
+    'more bytes': { Body: 'x'.repeat(300_000) },
+    'more parameters': Object.fromEntries(Array.from({ length: 1_001 }, (_, index) => [`p${index}`, ''])),
+    'more values of one parameter': { p: Array.from({ length: 1_001 }, (_, index) => String(index)) },
+  }
+  for (const [name, params] of Object.entries(floods)) {
+    test(`${name} than Twilio sends are refused before a signature is made of them`, () => {
+      const verification = twilio.verify(createWebhook(params), readCredentials(), receivedAt)
+      assert.equal(!verification.ok && verification.check, 'body')
+    })
+  }
 
   test('during a rotation the former token still verifies', () => {
     const webhook = createWebhook({ MessageSid: 'SM1' }, webhookUrl, 'former-secret-token')
@@ -215,7 +236,26 @@ describe('reports', () => {
   })
 
   test('what is no message gives no report', () => {
-    assert.deepEqual(twilio.parse(createWebhook({ CallSid: 'CA1' })), [])
-    assert.deepEqual(twilio.parse(createWebhook({ MessageSid: 'SM1' })), [])
+    assert.deepEqual(twilio.parse(createWebhook({ CallSid: 'CA1' }), receivedAt), [])
+    assert.deepEqual(twilio.parse(createWebhook({ MessageSid: 'SM1' }), receivedAt), [])
   })
+})
+
+test('a report happened when it was received: Twilio gives no time', () => {
+  assert.deepEqual(readStatus({ MessageStatus: 'sent' })?.at, receivedAt)
+  assert.deepEqual(readInbound({ From: '+56911112222', Body: 'hola' })?.at, receivedAt)
+})
+
+test('NUL characters of a text do not reach what is stored', () => {
+  const [report] = twilio.parse(
+    createWebhook({
+      MessageSid: 'SM1',
+      SmsStatus: 'received',
+      From: '+56988888888',
+      To: '+15005550006',
+      Body: 'ho\0la',
+    }),
+    receivedAt,
+  )
+  assert.equal(report?.type === 'inbound' && report.text, 'hola')
 })

@@ -10,7 +10,7 @@ import { patternField } from './credential-fields.ts'
 import { describeLocation, readMediaKind } from './inbound-content.ts'
 import type { Channel, Cost, InboundMessage, MessagingProvider, ProviderReport } from './provider.ts'
 import type { SendCommand, Sent, StatusReport } from './provider.ts'
-import { listTwilioSignatures } from './twilio-signature.ts'
+import { listTwilioSignatures, readSignedForm } from './twilio-signature.ts'
 
 const facts = {
   id: 'twilio',
@@ -18,7 +18,7 @@ const facts = {
   baseUrl: 'https://api.twilio.com',
   channels: ['whatsapp', 'sms'],
   capabilities: {
-    idempotency: false,
+    idempotency: undefined,
     templates: true,
     media: true,
     attachments: false,
@@ -215,10 +215,22 @@ function readCost({ price, price_unit: currency }: MessageAnswer): { cost?: Cost
   return { cost: { amount: price.replace('-', ''), currency: currency.toUpperCase() } }
 }
 
+const maxWebhookBytes = 256 * 1024
+const maxParameters = 1_000
+
+/** Anybody may knock, and what a signature costs grows with what it covers. */
+const tooLarge: Verification = {
+  ok: false,
+  check: 'body',
+  reason: `Twilio sends no more than ${maxWebhookBytes} bytes and ${maxParameters} parameters.`,
+}
+
 /** The signature covers the form, or the URL alone when that carries the hash of the body. */
 function verify(webhook: RawWebhook, account: Credentials): Verification {
+  if (webhook.body.length > maxWebhookBytes) return tooLarge
   const bodyHash = webhook.query.get('bodySHA256')
-  const form = bodyHash === null ? readWebhookForm(webhook) : new URLSearchParams()
+  const form = bodyHash === null ? readSignedForm(webhook) : new URLSearchParams()
+  if (form.size > maxParameters) return tooLarge
   const verification = verifySignature(webhook, {
     header: 'X-Twilio-Signature',
     secrets: [account.authToken, account.previousAuthToken],
@@ -236,20 +248,24 @@ function owns(webhook: RawWebhook, account: Credentials): boolean {
   return readWebhookForm(webhook).get('AccountSid') === account.accountSid
 }
 
-function parse(webhook: RawWebhook): ProviderReport[] {
+/** What is signed may hold NUL characters; what is stored may not. */
+function withoutNul(form: URLSearchParams): URLSearchParams {
+  return new URLSearchParams(Array.from(form, ([name, value]): [string, string] => [name, value.replaceAll('\0', '')]))
+}
+
+/** Twilio's webhooks carry no time of their own. */
+function parse(webhook: RawWebhook, receivedAt: Date): ProviderReport[] {
   const form = readWebhookForm(webhook)
   const sid = form.get('MessageSid') ?? form.get('SmsSid')
   if (!sid) return []
   const status = form.get('MessageStatus') ?? form.get('SmsStatus') ?? 'received'
-  // Twilio's webhooks carry no time of their own.
-  const at = new Date()
-  if (status === 'received') return form.has('From') ? [readInbound(form, sid, at)] : []
+  if (status === 'received') return form.has('From') ? [readInbound(form, sid, receivedAt)] : []
   const error_code = Number(form.get('ErrorCode')) || null
   const report = reportStatus(
     { sid, status, error_code, error_message: form.get('ErrorMessage'), to: form.get('To') },
-    at,
+    receivedAt,
   )
-  const messageId = webhook.query.get('mid')
+  const messageId = webhook.query.get('mid')?.replaceAll('\0', '')
   return report ? [{ ...report, ...(messageId && { messageId }) }] : []
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
+import { invalidRequest } from '#core/errors.ts'
 import type { App, EventType, Module } from '#core/module.ts'
 import { pageOf, pageQuery } from '#core/pagination.ts'
 import { attemptDelivery } from './dispatch.ts'
@@ -34,16 +35,14 @@ const params = z.object({ id: z.string() })
 const defaultOverlapHours = 24
 
 export function routes(app: App, context: Context, modules: readonly Module[]): void {
-  endpointRoutes(app, context)
+  const types = modules.flatMap((module) => module.events ?? [])
+  endpointRoutes(app, context, types)
   endpointActionRoutes(app, context)
   eventRoutes(app, context)
-  catalogRoute(
-    app,
-    modules.flatMap((module) => module.events ?? []),
-  )
+  catalogRoute(app, types)
 }
 
-function endpointRoutes(app: App, context: Context): void {
+function endpointRoutes(app: App, context: Context, types: readonly EventType[]): void {
   app.post(
     '/webhooks/endpoints',
     {
@@ -104,7 +103,10 @@ function endpointRoutes(app: App, context: Context): void {
         response: { 200: Endpoint },
       },
     },
-    async (request) => changeEndpoint(context, request.caller, request.params.id, request.body),
+    async (request) => {
+      requireKnownTypes(request.body.events ?? [], types)
+      return changeEndpoint(context, request.caller, request.params.id, request.body)
+    },
   )
   app.delete(
     '/webhooks/endpoints/:id',
@@ -123,6 +125,20 @@ function endpointRoutes(app: App, context: Context): void {
       return reply.code(204).send(null)
     },
   )
+}
+
+/** A type of one of our nouns that no event has is a slip of the pen; other nouns are the product's own. */
+function requireKnownTypes(filters: readonly string[], types: readonly EventType[]): void {
+  const nouns = new Set(types.map((type) => type.name.split('.')[0]))
+  const errors = filters.flatMap((filter, index) => {
+    const [noun, verb] = filter.split('.')
+    const isUnknown = nouns.has(noun) && verb !== '*' && !types.some((type) => type.name === filter)
+    return isUnknown
+      ? [{ field: `events.${index}`, message: `${filter} is no event; see GET /webhooks/catalog` }]
+      : []
+  })
+  if (errors.length > 0)
+    throw invalidRequest('The endpoint asks for events that do not exist; see errors.', errors)
 }
 
 function endpointActionRoutes(app: App, context: Context): void {
