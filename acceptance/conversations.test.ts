@@ -10,7 +10,6 @@ import {
   customerWrites,
   findAtProvider,
   type Message,
-  type ProviderConfig,
   startWorld,
   waitForStatus,
 } from './mission-world.ts'
@@ -168,7 +167,7 @@ describe('STOP and its like suppress on every provider', () => {
   }
 
   test('the list outlives a switch of provider, and is this tenant’s alone', async () => {
-    await connect(world, switches.tableflowToSendgrid as unknown as ProviderConfig)
+    await connect(world, switches.tableflowToSendgrid)
     const refused = await tableflow.call(
       'POST',
       '/messaging/send/email',

@@ -122,12 +122,14 @@ export async function startSandbox(test: Test): Promise<Sandbox> {
   }
 }
 
-/** Nothing outlives a test run that is ended from outside. */
+/** Nothing outlives a test run, however it ends. An error outside of any test ends it without `exit`. */
 const running = new Set<ChildProcess>()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
+for (const end of ['exit', 'uncaughtExceptionMonitor'] as const) {
+  process.once(end, () => {
+    for (const child of running) child.kill('SIGKILL')
+  })
+}
 
 export interface Program {
   start(): Promise<void>

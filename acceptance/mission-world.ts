@@ -37,11 +37,11 @@ export interface World {
 }
 
 /** The three products of the mission with a tenant, a key and an endpoint each; no provider yet. */
-export async function startWorld(test: Test, env: Record<string, string> = {}): Promise<World> {
+export async function startWorld(test: Test): Promise<World> {
   const sandbox = await startSandbox(test)
   await sandbox.control('PATCH', '/settings', { callback_delay_ms: 5 })
   const backend = await startBackend(test)
-  const pipecore = await startPipeCore(test, { sandbox, env })
+  const pipecore = await startPipeCore(test, { sandbox })
   const admin = createClient(pipecore.url, pipecore.adminKey)
   const made = await Promise.all(products.map((product) => makeProduct(admin, backend, product)))
   const collect = <Value>(pick: (one: (typeof made)[number]) => Value) =>
@@ -83,7 +83,7 @@ async function makeProduct(admin: Client, backend: Backend, product: Product) {
   return { key, endpoint, seeds }
 }
 
-export interface ProviderConfig {
+interface ProviderConfig {
   tenantId: string
   channel: string
   provider: string
@@ -130,11 +130,12 @@ async function registerWebhook(
     case 'meta': {
       const secret = 'fake_genda_app_secret'
       const input = { token: accessToken, app_secret: secret, webhook_url: url }
-      const { handshake } = (await put(phoneNumberId, {
-        ...input,
-        verify_token: credentials['verifyToken'],
-      })) as unknown as { handshake: { ok: boolean } }
-      assert.deepEqual({ ...handshake, ok: handshake.ok }.ok, true, 'Meta could not set its webhook up')
+      const { handshake } = await sandbox.control<{ handshake: { ok: boolean } }>(
+        'PUT',
+        `/accounts/meta/${phoneNumberId}`,
+        { ...input, verify_token: credentials['verifyToken'] },
+      )
+      assert.ok(handshake.ok, 'Meta could not set its webhook up')
       return { appSecret: secret }
     }
     case 'sendgrid':
@@ -148,7 +149,7 @@ async function registerWebhook(
 
 /** All six providers of the mission's first step, with their webhooks. */
 export async function connectAll(world: World): Promise<void> {
-  for (const config of Object.values(setProvider)) await connect(world, config as unknown as ProviderConfig)
+  for (const config of Object.values(setProvider)) await connect(world, config)
 }
 
 export interface Message {

@@ -13,7 +13,6 @@ import {
   type Message,
   type Product,
   products,
-  type ProviderConfig,
   startWorld,
   tenantOf,
   waitForStatus,
@@ -244,7 +243,7 @@ describe('3. providers are switched while messages flow', () => {
         to: `cliente${index}@email.com`,
       })
     const flow = Promise.all(Array.from({ length: 12 }, (_, index) => send(index)))
-    const switched = connect(world, switches.tableflowToSendgrid as unknown as ProviderConfig)
+    const switched = connect(world, switches.tableflowToSendgrid)
     const before = await flow
     await switched
     const behind = await Promise.all(Array.from({ length: 12 }, (_, index) => send(100 + index)))
@@ -265,7 +264,7 @@ describe('3. providers are switched while messages flow', () => {
     const caller = world.products.genda
     await sandbox.control('PATCH', '/settings', { callback_delay_ms: 200 })
     const old = await caller.ok<Message>('POST', messages.gendaWhatsapp.path, messages.gendaWhatsapp.body)
-    await connect(world, switches.gendaToTwilio as unknown as ProviderConfig)
+    await connect(world, switches.gendaToTwilio)
     await sandbox.control('PATCH', '/settings', { callback_delay_ms: 5 })
     const refused = await caller.call('POST', messages.gendaWhatsapp.path, messages.gendaWhatsapp.body)
     assertProblem(refused, { status: 422, code: 'window_closed', field: 'template' })

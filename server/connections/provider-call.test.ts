@@ -4,7 +4,8 @@ import { createServer } from 'node:http'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
 import { createOutbound, type Outbound } from '#core/outbound.ts'
-import { callProvider, describeError, readJson, readRetryAfterMs, refusedOutcome } from './provider-call.ts'
+import { callProvider, describeError, parseJson, readJson, readRetryAfterMs } from './provider-call.ts'
+import { refusedOutcome } from './provider-call.ts'
 import type { ProviderAnswer } from './provider-call.ts'
 import type { ProviderContext } from './provider.ts'
 
@@ -125,6 +126,26 @@ test('a long text is cut only after it was scrubbed', async () => {
   const outcome = await call(createContext(), { message: `${'x'.repeat(490)}longer-secret` })
   assert.ok(outcome.outcome === 'refused' && outcome.error.message.length === 500)
   assert.doesNotMatch(outcome.error.message, /lon/)
+})
+
+test('a wait lasts between a second and a day, whatever the provider says', () => {
+  const bound = (afterMs: number) => {
+    const received = { status: 429, headers: {}, text: '', receivedAt: new Date(0) }
+    const outcome = refusedOutcome(received, ['rate_limited', { afterMs }, true], {})
+    return outcome.error.retry
+  }
+  assert.deepEqual(
+    [0, 5_000, 1e20].map(bound),
+    [1_000, 5_000, 86_400_000].map((afterMs) => ({ afterMs })),
+  )
+  const headers = { 'retry-after': '99999999999999999' }
+  const told = refusedOutcome({ status: 429, headers, text: '', receivedAt: new Date(0) }, undefined, {})
+  assert.deepEqual(told.error.retry, { afterMs: 86_400_000 })
+})
+
+test('a NUL in an answer is left out, and no depth of nesting throws', () => {
+  assert.deepEqual(parseJson('{"a":["b\\u0000c","\\\\u0000"]}'), { a: ['bc', '\\u0000'] })
+  parseJson(`${'['.repeat(200_000)}"\\u0000"${']'.repeat(200_000)}`)
 })
 
 test('an error without words of the provider’s is told in ours', () => {

@@ -15,7 +15,8 @@ export function readWebhookJson(webhook: RawWebhook): unknown {
 export function readWebhookForm(webhook: RawWebhook): URLSearchParams {
   // URLSearchParams drops one leading `?`: give it ours, so that it keeps the sender's.
   const form = new URLSearchParams(`?${webhook.body.toString('utf8')}`)
-  return new URLSearchParams([...form].map(([name, value]) => [name, value.replaceAll('\0', '')]))
+  const pairs = [...form].map(([name, value]): [string, string] => [name, value.replaceAll('\0', '')])
+  return new URLSearchParams(pairs)
 }
 
 /** Those items of a list that fit the schema: one broken item of a batch must not cost the others. */

@@ -5,12 +5,12 @@ import type { App } from './module.ts'
 /** Reads JSON bodies as they are meant, and refuses texts that PostgreSQL or a provider could not carry unchanged. */
 export function readJsonBodies(app: App): void {
   app.removeContentTypeParser(['application/json', 'text/plain'])
-  app.addContentTypeParser<string>(
+  app.addContentTypeParser<Buffer>(
     'application/json',
-    { parseAs: 'string' },
-    async (request: FastifyRequest, text: string) => {
-      if (text === '') return emptyBody(request)
-      const value = parse(text)
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, bytes: Buffer) => {
+      if (bytes.length === 0) return emptyBody(request)
+      const value = parse(decode(bytes))
       refuseBrokenTexts(value)
       return value
     },
@@ -18,6 +18,14 @@ export function readJsonBodies(app: App): void {
   app.addHook('onRequest', async (request) => {
     if (request.url.includes('%00')) throw nulFound('The URL')
   })
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new PipeError('body_not_json', 400, 'The body is not valid JSON: its bytes are not UTF-8.')
+  }
 }
 
 interface Schema {

@@ -88,15 +88,15 @@ const maxLayers = 3
 interface Escape {
   pattern: RegExp
   /** Never more characters than the escape has. */
-  decode(escape: string): string
+  decode: (escape: string) => string
 }
 
 const escapes: readonly Escape[] = [
-  { pattern: /\\(?:u[\da-fA-F]{4}|["\\/bfnrt])/g, decode: (escape) => decodeJson(escape) },
+  { pattern: /\\(?:u[\da-fA-F]{4}|["\\/bfnrt])/g, decode: decodeJson },
   {
     pattern:
       /%[0-7][\da-f]|%[cd][\da-f](?:%[89ab][\da-f])|%e[\da-f](?:%[89ab][\da-f]){2}|%f[0-7](?:%[89ab][\da-f]){3}/gi,
-    decode: (escape) => decodePercent(escape),
+    decode: decodePercent,
   },
   { pattern: /\+/g, decode: () => ' ' },
 ]

@@ -326,6 +326,14 @@ export function testMessagingProvider(fixture: ProviderFixture): void {
     assert.deepEqual([complete?.to, complete?.text, complete?.automated], [to, text, false])
   })
 
+  test('a report happened when the webhook says or when it was received, whatever the clock says', async (t) => {
+    const genuine = await getGenuine()
+    t.mock.timers.enable({ apis: ['Date'], now: 0 })
+    const reports = provider.parse(genuine, receivedAt)
+    assert.ok(reports.length > 0)
+    for (const { at } of reports) assert.notEqual(at.getUTCFullYear(), 1970)
+  })
+
   test('a changed, unsigned, strange or misdirected webhook is refused with what failed', async () => {
     const genuine = await getGenuine()
     const verify = (changes: Partial<RawWebhook>, account = credentials) => {

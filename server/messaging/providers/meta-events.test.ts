@@ -256,6 +256,21 @@ describe('reports', () => {
     )
   })
 
+  test('news without a time happened when it was received', () => {
+    const value = { metadata: { phone_number_id: phoneNumberId }, errors: [{ code: 131031, title: 'T' }] }
+    const changes = ['messages', 'account_update'].map((field) => ({ field, value }))
+    const reports = meta.parse(createWebhook(JSON.stringify({ entry: [{ id: 'w', changes }] })), receivedAt)
+    assert.deepEqual(
+      reports.map(({ at }) => at),
+      [receivedAt, receivedAt],
+    )
+  })
+
+  test('a NUL in a text is left out', () => {
+    const [report] = parse({ messages: [{ ...message, text: { body: 'ho\0la \\u0000' } }] })
+    assert.equal(report?.type === 'inbound' && report.text, 'hola \\u0000')
+  })
+
   test('news about templates and the number is told at its own time', () => {
     const value = { event: 'REJECTED', message_template_name: 'order_ready', reason: 'INVALID_FORMAT' }
     const [report] = parse(value, 'message_template_status_update')

@@ -230,6 +230,15 @@ describe('events', () => {
     })
   }
 
+  test('an event without a readable time happened when it was received, and a NUL in it is left out', () => {
+    for (const createdAt of [undefined, 'soon']) {
+      const event = { type: 'email.failed', created_at: createdAt, data: { failed: { reason: 'a\0b' } } }
+      const [report] = resend.parse(createWebhook(JSON.stringify(event)), receivedAt)
+      assert.ok(report?.type === 'status')
+      assert.deepEqual([report.at, report.error?.message], [receivedAt, 'ab'])
+    }
+  })
+
   test('a received mail is announced without its text, to be fetched', () => {
     const data = {
       from: 'Juan <juan@example.net>',

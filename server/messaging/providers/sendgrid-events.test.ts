@@ -241,6 +241,11 @@ describe('events', () => {
   })
 })
 
+test('a NUL in an event is left out', () => {
+  const [report] = parse({ event: 'delivered', response: '250 ok\0' })
+  assert.equal(report?.type === 'status' && report.detail, '250 ok')
+})
+
 describe('mails', () => {
   function createMail(fields: Record<string, string | Buffer>, file?: string): RawWebhook {
     const envelope = JSON.stringify({ to: ['hola@inbound.roe.com'], from: 'juan@example.net' })
@@ -289,6 +294,29 @@ describe('mails', () => {
       ['juan@example.net', 'Juan', 'hola@inbound.roe.com'],
     )
     assert.deepEqual([mail.at, mail.automated], [now, false])
+  })
+
+  test('a mail without a time of SendGrid’s came when it was received, whatever its author wrote', () => {
+    const mail = createMail({ headers: 'Date: Mon, 1 Jan 1990 00:00:00 +0000\n' })
+    const { 'x-twilio-email-event-webhook-timestamp': _, ...headers } = mail.headers
+    const arrived = new Date('2026-11-23T08:00:00Z')
+    const [report] = sendgrid.parse({ ...mail, headers }, arrived)
+    assert.deepEqual(report?.at, arrived)
+  })
+
+  test('NULs in a mail are left out, wherever they stand', () => {
+    const envelope = JSON.stringify({ to: ['ho\0la@roe.com'], from: 'juan@example.net' })
+    const mail = readMail(
+      { envelope, subject: 'a\0b', text: 'c\0d', headers: 'In-Reply-To: <1\0>\n' },
+      'e\0f',
+    )
+    assert.doesNotMatch(JSON.stringify(mail), /\\u0000/)
+    assert.deepEqual([mail.to, mail.subject, mail.text], ['hola@roe.com', 'ab', 'cd'])
+  })
+
+  test('a message id longer than a line of mail is none', () => {
+    const mail = readMail({ headers: `Message-ID: <${'a'.repeat(3_000)}@example.net>\n` })
+    assert.match(mail.key, /^inbound:[\da-f]{64}$/)
   })
 
   test('attachments are named, not carried', () => {

@@ -248,11 +248,6 @@ function owns(webhook: RawWebhook, account: Credentials): boolean {
   return readWebhookForm(webhook).get('AccountSid') === account.accountSid
 }
 
-/** What is signed may hold NUL characters; what is stored may not. */
-function withoutNul(form: URLSearchParams): URLSearchParams {
-  return new URLSearchParams(Array.from(form, ([name, value]): [string, string] => [name, value.replaceAll('\0', '')]))
-}
-
 /** Twilio's webhooks carry no time of their own. */
 function parse(webhook: RawWebhook, receivedAt: Date): ProviderReport[] {
   const form = readWebhookForm(webhook)

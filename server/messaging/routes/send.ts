@@ -48,7 +48,7 @@ export function sendRoutes(app: App, context: Context): void {
         return reply.code(202).send(
           await settle(context, scope, message, {
             seconds: request.query.wait,
-            isGone: () => request.raw.destroyed,
+            isGone: () => reply.raw.destroyed,
           }),
         )
       },
@@ -77,7 +77,7 @@ export function sendRoutes(app: App, context: Context): void {
       return reply.code(202).send(
         await settle(context, scope, message, {
           seconds: request.query.wait,
-          isGone: () => request.raw.destroyed,
+          isGone: () => reply.raw.destroyed,
         }),
       )
     },

@@ -150,8 +150,10 @@ export async function rotateEndpointSecret(
   return context.database.asSystem(async (db) => {
     const known = await lockEndpoint(db, id)
     if (known === undefined) throw notFound('endpoint', id)
-    if (known.previous_secret_expires_at !== null && known.previous_secret_expires_at > now) {
-      const until = known.previous_secret_expires_at.toISOString()
+    const overlaps = known.previous_secret_expires_at !== null && known.previous_secret_expires_at > now
+    // Without an overlap everything older is to stop now: what one does with a leaked secret.
+    if (overlaps && overlapHours > 0) {
+      const until = known.previous_secret_expires_at?.toISOString()
       throw new PipeError(
         'rotation_under_way',
         409,
