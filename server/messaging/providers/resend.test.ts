@@ -270,6 +270,12 @@ describe('requests', () => {
     )
   })
 
+  test('a received mail that Resend no longer has stays as its webhook told it', async () => {
+    const answer = { status: 404, body: '{"name":"not_found","message":"No."}' }
+    const complete = await answering(answer, async () => resend.fetchInbound?.(received, createContext()))
+    assert.deepEqual(complete, { ...received, fetchContent: false })
+  })
+
   test('a received mail that can not be fetched is an outage', async () => {
     const fetching = answering({ status: 503 }, async () => resend.fetchInbound?.(received, createContext()))
     await assert.rejects(

@@ -135,11 +135,15 @@ async function lookup(providerMessageId: string, context: Context): Promise<Stat
   return reportResendStatus(outcome.answer.id, outcome.answer.last_event, context.now())
 }
 
-/** @throws PipeError `provider_unavailable` when the content can't be read now. */
+/**
+ * A mail that Resend no longer has stays as its webhook told it.
+ * @throws PipeError `provider_unavailable` when the content can't be read now.
+ */
 async function fetchInbound(message: InboundMessage, context: Context): Promise<InboundMessage> {
   const path = `/emails/receiving/${encodeURIComponent(message.providerMessageId)}?html_format=cid`
   const outcome = await callResend(context, path, readJson(receivedAnswer))
   if (outcome.outcome !== 'done') {
+    if (outcome.error.httpStatus === 404) return { ...message, fetchContent: false }
     throw new PipeError(
       'provider_unavailable',
       502,
