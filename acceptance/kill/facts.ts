@@ -47,6 +47,8 @@ export interface Facts {
   /** Calls to providers whose end nobody wrote down, by message. */
   openAttempts: string[]
   deadWork: string[]
+  /** What is still to be done, and why it is not done yet. */
+  openWork: string[]
   sandboxMessages: SandboxMessage[]
   callbacks: Array<{ provider: string; state: string; attempts: unknown[] }>
 }
@@ -57,20 +59,30 @@ export async function collectFacts({ admin, api, sandbox }: Installation): Promi
   )
   const listed = await readPages<{ id: string }>(admin, '/webhooks/events')
   const events = await api.query('select id, type, tenant_id, entity, body from events')
-  const open = await api.query('select message_id from message_attempts where outcome is null')
+  const endless = await api.query('select message_id from message_attempts where outcome is null')
   const dead = await api.query('select kind, ref, error from dead_work')
+  const open = await api.query(openWorkQuery)
   const { messages } = await sandbox.control<{ messages: SandboxMessage[] }>('GET', '/messages?limit=100000')
   const { callbacks } = await sandbox.control<Pick<Facts, 'callbacks'>>('GET', '/callbacks?limit=100000')
   return {
     messages: logs.flat(),
     events: events as unknown as EventView[],
     listedEvents: listed.map(({ id }) => id),
-    openAttempts: open.map((row) => String(row['message_id'])),
+    openAttempts: endless.map((row) => String(row['message_id'])),
     deadWork: dead.map((row) => [row['kind'], row['ref'], row['error']].map(String).join(' ')),
+    openWork: open.map((row) => String(row['words'])),
     sandboxMessages: messages,
     callbacks,
   }
 }
+
+const openWorkQuery = `
+  select concat_ws(' ', coalesce(jobs.name, work.kind), work.ref, 'attempt', work.attempts, 'due in',
+    extract(epoch from run_at - now())::int, 's, leased for', extract(epoch from lease_until - now())::int, 's',
+    (select string_agg(concat_ws(' ', attempt, status, error), ', ' order by id)
+     from delivery_attempts where delivery_id = work.id)) as words
+  from work left join jobs on jobs.id = work.ref
+  where work.lane <> '*' and jobs.name is distinct from 'messaging.heal_message'`
 
 export function readStory({ admin }: Installation, messageId: string): Promise<Story> {
   return read<Story>(admin, `/messaging/messages/${messageId}`)

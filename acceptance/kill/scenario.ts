@@ -9,7 +9,7 @@ import { planInbounds, planMessages } from './plan.ts'
 import { type Quiet, waitUntilQuiet } from './quiet.ts'
 import { createRandom } from './random.ts'
 import type { Receiver } from './receiver.ts'
-import { type Accepted, sendAll, writeAll, type Written } from './traffic.ts'
+import { type Accepted, type Progress, sendAll, writeAll, type Written } from './traffic.ts'
 import { createVerdict, forbid, type Verdict } from './verdict.ts'
 
 export interface ScenarioOptions {
@@ -43,7 +43,8 @@ const inboundsPerMessage = 0.15
 /** Longer than the longest lease, 30 s, with the work that comes after it. */
 const quietDeadlineMs = 90_000
 const progressDeadlineMs = 60_000
-const eventsOfProgress = 10
+/** However slow the machine, about so many kills of a server at work are enough to send everything. */
+const mostTurns = 40
 
 /** Messages go out, callbacks and customers' messages come in, processes are killed; then everything is counted. */
 export async function playScenario(test: Test, options: ScenarioOptions): Promise<Report> {
@@ -51,7 +52,7 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
   const installation = await startInstallation(test, options.shape)
   const traffic = await playTraffic(installation, options)
   const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
-  const verdict = await judge(installation, traffic, quiet)
+  const verdict = await judge(installation, traffic)
   const recoveriesMs = traffic.kills.map(({ at }) => findRecovery(installation.receiver, at))
   const totalMs = Math.round(performance.now() - startedAt)
   return { ...options, verdict, kills: traffic.kills, recoveriesMs, quiet, totalMs }
@@ -62,38 +63,44 @@ async function playTraffic(installation: Installation, options: ScenarioOptions)
   const random = createRandom(seed)
   const plan = planMessages(random, messages, seconds * 1_000)
   const inbounds = planInbounds(random, Math.ceil(messages * inboundsPerMessage), seconds * 1_000)
+  const progress: Progress = { accepted: 0, isOver: false }
   const sending = Promise.all([
-    sendAll(installation, plan, createRandom(seed + 1)),
+    sendAll(installation, plan, createRandom(seed + 1), progress),
     writeAll(installation, inbounds),
   ])
-  const state = { isSent: false }
-  const markSent = () => {
-    state.isSent = true
+  const end = () => {
+    progress.isOver = true
   }
-  sending.then(markSent, markSent)
+  sending.then(end, end)
   const kills = await killUntil({
     victims: installation.victims,
     random: createRandom(seed + 2),
-    isOver: (count) => count >= mostKills || (state.isSent && count >= fewestKills),
-    waitForProgress: () => waitForEvents(installation.receiver, () => state.isSent),
+    isOver: (count) => count >= mostKills || (progress.isOver && count >= fewestKills),
+    waitForProgress: () => waitForProgress(installation, progress, Math.ceil(messages / mostTurns)),
   })
   const [accepted, written] = await sending
   return { accepted, written, kills }
 }
 
-async function waitForEvents({ arrivals }: Receiver, isOver: () => boolean): Promise<void> {
-  const before = arrivals.size
-  await eventually(() => arrivals.size >= before + eventsOfProgress || isOver(), progressDeadlineMs)
+/** Some more messages were accepted and some more events delivered, or there is nothing more to send. */
+async function waitForProgress(
+  { receiver: { arrivals } }: Installation,
+  progress: Progress,
+  steps: number,
+): Promise<void> {
+  const events = arrivals.size + steps
+  const accepted = progress.accepted + steps
+  const isMade = () => arrivals.size >= events && progress.accepted >= accepted
+  await eventually(() => isMade() || progress.isOver, progressDeadlineMs)
 }
 
-async function judge(installation: Installation, traffic: Traffic, quiet: Quiet): Promise<Verdict> {
+async function judge(installation: Installation, traffic: Traffic): Promise<Verdict> {
   const facts = await collectFacts(installation)
   const verdict = createVerdict()
   await judgeMessages(verdict, installation, traffic.accepted, facts)
   judgeEvents(verdict, facts, installation.receiver)
   judgeInbound(verdict, facts, traffic.written)
-  const open = Object.entries(quiet.open).filter(([, number]) => number > 0)
-  forbid(verdict, 'work left open', open, ([name, number]) => `${name} ${number}`)
+  forbid(verdict, 'work left open', facts.openWork)
   return verdict
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Client, createClient } from '../harness.ts'
+import { createClient } from '../harness.ts'
 import type { Installation } from './installation.ts'
 import type { PlannedInbound, PlannedMessage } from './plan.ts'
 import type { Random } from './random.ts'
@@ -21,35 +21,56 @@ export interface Written {
   providerMessageId: string
 }
 
+/** What those who kill look at. */
+export interface Progress {
+  accepted: number
+  /** Everything was sent. */
+  isOver: boolean
+}
+
 const answerDeadlineMs = 8_000
 const firstPauseMs = 100
 const longestPauseMs = 1_000
 const givenUpAfterMs = 200_000
+const senders = 40
 const shareAskedTwice = 0.04
 
-/** Sends what was planned when it is due, like a backend that insists: same key, same body, until it is answered. */
+/**
+ * Sends what was planned when it is due, or as soon as one of the senders is free: like a backend that insists
+ * with the same key and the same body until it is answered.
+ */
 export async function sendAll(
-  { api, keys }: Installation,
+  installation: Installation,
   messages: readonly PlannedMessage[],
   random: Random,
+  progress: Progress,
 ): Promise<Accepted[]> {
   const startedAt = performance.now()
-  return Promise.all(
-    messages.map(async (planned) => {
-      const isAskedTwice = random.next() < shareAskedTwice
-      await sleep(Math.max(0, planned.dueMs - (performance.now() - startedAt)))
-      // Its own list of exchanges: those of thousands of calls would only be kept for nothing.
-      const client = createClient(api.url, keys.get(planned.route.productId))
-      const accepted: Accepted = { planned, ids: [], problems: [], lostCalls: 0 }
-      await sendUntilAnswered(client, accepted)
-      if (isAskedTwice) await sendUntilAnswered(client, accepted)
-      return accepted
-    }),
-  )
+  const waiting = messages.map((planned) => ({ planned, isAskedTwice: random.next() < shareAskedTwice }))
+  const sent: Accepted[] = []
+  const work = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      await sleep(Math.max(0, next.planned.dueMs - (performance.now() - startedAt)))
+      const accepted = await send(installation, next.planned)
+      progress.accepted += 1
+      sent.push(accepted)
+      if (next.isAskedTwice) await sendUntilAnswered(installation, accepted)
+    }
+  }
+  await Promise.all(Array.from({ length: senders }, work))
+  return sent
 }
 
-async function sendUntilAnswered(client: Client, accepted: Accepted): Promise<void> {
-  const { path, body, idempotencyKey } = accepted.planned
+async function send(installation: Installation, planned: PlannedMessage): Promise<Accepted> {
+  const accepted: Accepted = { planned, ids: [], problems: [], lostCalls: 0 }
+  await sendUntilAnswered(installation, accepted)
+  return accepted
+}
+
+async function sendUntilAnswered({ api, keys }: Installation, accepted: Accepted): Promise<void> {
+  const { path, body, idempotencyKey, route } = accepted.planned
+  // Its own client: a shared one would keep every exchange of thousands of calls.
+  const client = createClient(api.url, keys.get(route.productId))
   const startedAt = performance.now()
   for (
     let pauseMs = firstPauseMs;

@@ -133,6 +133,38 @@ describe('sending', () => {
   })
 })
 
+describe('an automatic reply by mail', () => {
+  test('keeps the subject and says that a machine wrote it', async () => {
+    await messaging.api.call('PUT', `/messaging/auto-replies/${tenantId}/thanks`, {
+      channel: 'email',
+      body: 'Gracias, te respondemos pronto.',
+    })
+    await messaging.control('POST', 'inbound/resend', {
+      account: 're_tableflow_resend_key',
+      from: 'cliente@example.com',
+      to: 'noreply@tableflow.com',
+      subject: 'Mi pedido',
+      text: 'hola',
+    })
+    await receiver.waitFor(
+      (event) => event.body.event === 'message.queued' && event.body.to === 'cliente@example.com',
+    )
+    const { body } = await messaging.api.call<{ data: Array<{ id: string }> }>(
+      'GET',
+      `/messaging/logs/${tenantId}?to=cliente@example.com&direction=out`,
+    )
+    const id = body.data[0]?.id ?? ''
+    await messaging.until(id, (one) => one.status === 'delivered')
+    const { requests } = await messaging.control('GET', 'requests?limit=500')
+    const sent = (requests as Array<{ body: unknown }>)
+      .map((request) => JSON.stringify(request.body))
+      .find((text) => text.includes(id))
+    assert.match(sent ?? '', /Re: Mi pedido/)
+    assert.match(sent ?? '', /Auto-Submitted/)
+    await messaging.api.call('DELETE', `/messaging/auto-replies/${tenantId}/thanks`)
+  })
+})
+
 describe('a process that died', () => {
   async function rerun(messageId: string): Promise<void> {
     const { context } = messaging.server

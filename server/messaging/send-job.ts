@@ -247,6 +247,7 @@ function toCommand(
     to: message.to_address,
     media: content.media,
     attachments: content.attachments,
+    ...(message.auto_reply !== null && { automatic: true }),
     ...(content.from !== undefined && { from: content.from }),
     ...(content.replyTo !== undefined && { replyTo: content.replyTo }),
     ...(subject !== undefined && { subject }),

@@ -59,7 +59,8 @@ async function sendAnswer(
         variables: { name: message.profileName ?? '', contact: received.from_address },
       },
     }),
-    ...(received.channel === 'email' && rule.template === null && { subject: 'Re:' }),
+    ...(received.channel === 'email' &&
+      rule.template === null && { subject: `Re: ${message.subject ?? ''}`.trim() }),
   }
   try {
     const channel = received.channel

@@ -34,3 +34,6 @@ export function readMailAddresses(command: SendCommand, account: MailAccount): M
   const name = from.name ?? (from.email === account.fromEmail ? account.fromName : undefined)
   return { from: { email: from.email, ...(name && { name }) }, to, ...(replyTo && { replyTo }) }
 }
+
+/** RFC 3834: tells other machines not to answer. */
+export const automaticMailHeaders = { 'Auto-Submitted': 'auto-replied' } as const

@@ -53,6 +53,8 @@ export interface SendCommand {
   media: readonly MediaLink[]
   attachments: readonly Attachment[]
   template?: TemplateReference
+  /** An automatic answer: mail says so, that no other machine answers it. */
+  automatic?: boolean
 }
 
 export interface Sent {

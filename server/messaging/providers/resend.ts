@@ -8,7 +8,7 @@ import type { RawWebhook, Verification } from '#connections'
 import { PipeError } from '#core/errors.ts'
 import { checkCommand } from './command-check.ts'
 import { emailField, nameField, tokenField } from './credential-fields.ts'
-import { readMailAddresses } from './mail-command.ts'
+import { automaticMailHeaders, readMailAddresses } from './mail-command.ts'
 import { isAutomatedMail, writeMailbox } from './mailbox.ts'
 import type { InboundMessage, MessagingProvider, SendCommand, Sent, StatusReport } from './provider.ts'
 import { ownsResendEvent, parseResendWebhook, reportResendStatus, writeTag } from './resend-events.ts'
@@ -82,6 +82,7 @@ interface Mail {
   from: string
   to: string[]
   reply_to?: string
+  headers?: Readonly<Record<string, string>>
   subject?: string
   text?: string
   html?: string
@@ -101,6 +102,7 @@ function writeMail(command: SendCommand, account: Credentials): Mail | NotDone {
     to: [to.email],
     ...(replyTo && { reply_to: writeMailbox(replyTo) }),
     ...(subject && { subject }),
+    ...(command.automatic && { headers: automaticMailHeaders }),
     ...(template ? { template: writeTemplate(template) } : { ...(text && { text }), ...(html && { html }) }),
     ...(attachments.length > 0 && { attachments: attachments.map(writeAttachment) }),
     tags: [

@@ -6,7 +6,7 @@ import type { CheckResult, ErrorRule, NotDone, Outcome, ProviderAnswer } from '#
 import type { ProviderContext, RawWebhook, Verification } from '#connections'
 import { checkCommand, refuseCommand } from './command-check.ts'
 import { emailField, nameField, tokenField } from './credential-fields.ts'
-import { readMailAddresses } from './mail-command.ts'
+import { automaticMailHeaders, readMailAddresses } from './mail-command.ts'
 import type { MessagingProvider, SendCommand, Sent, TemplateReference } from './provider.ts'
 import { ownsSendgridEvents, parseSendgridWebhook } from './sendgrid-events.ts'
 
@@ -81,6 +81,7 @@ interface Mail {
   subject?: string
   content?: object[]
   template_id?: string
+  headers?: Readonly<Record<string, string>>
   attachments?: object[]
   custom_args: { message_id: string; tenant_id: string }
 }
@@ -100,6 +101,7 @@ function writeMail(command: SendCommand, account: Credentials): Mail | NotDone {
     from,
     ...(replyTo && { reply_to: replyTo }),
     ...(subject && { subject }),
+    ...(command.automatic && { headers: automaticMailHeaders }),
     ...(template ? { template_id: template.name } : { content: writeContent(command) }),
     ...(attachments.length > 0 && { attachments: attachments.map(writeAttachment) }),
     custom_args: { message_id: command.messageId, tenant_id: command.tenantId },

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Insertable, Kysely, Selectable } from 'kysely'
 import type { InboundTables } from './tables.ts'
 
@@ -36,6 +37,13 @@ export function listWebhooks(
   return query.execute()
 }
 
+const longestKey = 200
+
+/** Keys come from outside; an index row holds no more than 2.7 kB. */
+function boundKey(key: string): string {
+  return key.length <= longestKey ? key : createHash('sha256').update(key).digest('hex')
+}
+
 /** True when nobody recorded this fact before: the caller's transaction now owns it. */
 export async function recordFact(
   db: Db,
@@ -46,7 +54,7 @@ export async function recordFact(
     .values({
       tenant_id: fact.tenantId,
       provider: fact.provider,
-      fact_key: fact.key,
+      fact_key: boundKey(fact.key),
       webhook_id: fact.webhookId,
     })
     .onConflict((conflict) => conflict.columns(['tenant_id', 'provider', 'fact_key']).doNothing())
