@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { startEmbeddedPostgres } from '../server/core/postgres/embedded-postgres.ts'
@@ -16,6 +16,8 @@ const everything = [
   'acceptance/**/*.test.ts',
   'examples/**/*.test.ts',
 ]
+// Files mostly wait for servers and databases, so a small machine runs two as well.
+const concurrency = Math.max(2, availableParallelism() - 1)
 const reporter = new URL('./test-reporter.ts', import.meta.url).href
 
 /**
@@ -66,6 +68,7 @@ async function runNode(
     [
       '--test',
       '--test-timeout=120000',
+      `--test-concurrency=${concurrency}`,
       ...(isReported ? [] : [`--test-reporter=${reporter}`]),
       ...flags,
       ...(files.length > 0 ? files : everything),
