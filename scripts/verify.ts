@@ -25,7 +25,9 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 async function verify(): Promise<number> {
   const started = performance.now()
   const interruption = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interruption.abort())
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => interruption.abort())
+  }
   const failed: string[] = []
   for (const step of steps) {
     if (interruption.signal.aborted || !(await runStep(step, interruption.signal))) failed.push(step.name)

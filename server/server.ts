@@ -85,8 +85,11 @@ async function listen(
   const { host, port } = context.config
   const app = await createApp(context, chosen)
   stops.push(async () => {
+    // Fastify looks for idle connections once; one that is just being answered would be missed.
+    const idle = setInterval(() => app.server.closeIdleConnections(), 100)
     const slowest = setTimeout(() => app.server.closeAllConnections(), graceMs)
     await app.close()
+    clearInterval(idle)
     clearTimeout(slowest)
   })
   try {

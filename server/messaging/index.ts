@@ -4,7 +4,6 @@ import { jobs } from './jobs.ts'
 import { messagingProviders } from './providers/index.ts'
 import { routes } from './routes.ts'
 
-export { acceptMessage } from './messages.ts'
 export const messagingProviderIds = messagingProviders.map((provider) => provider.id)
 
 export const messaging: Module = {

@@ -36,7 +36,7 @@ export interface ProviderFixture {
 }
 
 const tenantId = 'tableflow_123'
-const shortMs = 150
+const shortMs = 400
 const patientMs = 10_000
 
 /** What every messaging provider promises, tried against its simulator and against a broken world. */

@@ -5,7 +5,6 @@ import { routes } from './routes.ts'
 
 export { readEventsOf } from './event-log.ts'
 export { type NewEvent, recordEvents } from './events.ts'
-export { createEndpoint } from './endpoints.ts'
 export { Delivery, EventSummary } from './schema.ts'
 
 /** Fields that every event's body starts with. */
