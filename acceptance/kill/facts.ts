@@ -47,6 +47,8 @@ export interface Facts {
   /** Calls to providers whose end nobody wrote down, by message. */
   openAttempts: string[]
   deadWork: string[]
+  /** Messages that a job looks after until it is known whether they went out. */
+  healing: string[]
   /** What is still to be done, and why it is not done yet. */
   openWork: string[]
   sandboxMessages: SandboxMessage[]
@@ -62,6 +64,9 @@ export async function collectFacts({ admin, api, sandbox }: Installation): Promi
   const endless = await api.query('select message_id from message_attempts where outcome is null')
   const dead = await api.query('select kind, ref, error from dead_work')
   const open = await api.query(openWorkQuery)
+  const healing = await api.query(`
+    select payload::json ->> 'message_id' as id from work join jobs on jobs.id = work.ref
+    where jobs.name = 'messaging.heal_message'`)
   const { messages } = await sandbox.control<{ messages: SandboxMessage[] }>('GET', '/messages?limit=100000')
   const { callbacks } = await sandbox.control<Pick<Facts, 'callbacks'>>('GET', '/callbacks?limit=100000')
   return {
@@ -70,6 +75,7 @@ export async function collectFacts({ admin, api, sandbox }: Installation): Promi
     listedEvents: listed.map(({ id }) => id),
     openAttempts: endless.map((row) => String(row['message_id'])),
     deadWork: dead.map((row) => [row['kind'], row['ref'], row['error']].map(String).join(' ')),
+    healing: healing.map((row) => String(row['id'])),
     openWork: open.map((row) => String(row['words'])),
     sandboxMessages: messages,
     callbacks,

@@ -20,7 +20,7 @@ export async function judgeMessages(
   )
   judgeEffects(verdict, facts, effects)
   judgeStatuses(verdict, sent, accepted, effects)
-  await judgeUnknown(verdict, installation, sent, effects)
+  await judgeUnknown(verdict, installation, facts, effects)
   forbid(verdict, 'calls without an end', facts.openAttempts)
   forbid(verdict, 'dead work', facts.deadWork)
 }
@@ -110,18 +110,21 @@ function listStatuses(
 async function judgeUnknown(
   verdict: Verdict,
   installation: Installation,
-  sent: readonly MessageView[],
+  { messages, healing }: Facts,
   effects: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const unknown = sent.filter(({ status }) => status === 'unknown')
+  const unknown = messages.filter(({ status }) => status === 'unknown').map(({ id }) => id)
   const unexplained: string[] = []
-  for (const { id } of unknown) {
+  for (const id of unknown) {
     const { attempts } = await readStory(installation, id)
     if (!attempts.some(({ outcome }) => outcome === 'unknown')) unexplained.push(id)
   }
-  count(verdict, 'unknown, with an effect', unknown.filter(({ id }) => effects.get(id) === 1).length)
-  count(verdict, 'unknown, without an effect', unknown.filter(({ id }) => !effects.has(id)).length)
+  const healed = new Set(healing)
+  const abandoned = unknown.filter((id) => !healed.has(id))
+  count(verdict, 'unknown, with an effect', unknown.filter((id) => effects.get(id) === 1).length)
+  count(verdict, 'unknown, without an effect', unknown.filter((id) => !effects.has(id)).length)
   forbid(verdict, 'unknown without an attempt that says so', unexplained)
+  forbid(verdict, 'unknown that nobody looks after', abandoned)
 }
 
 function sum(numbers: readonly number[]): number {

@@ -37,11 +37,14 @@ export interface Killing {
 export async function killUntil(killing: Killing): Promise<Kill[]> {
   const { victims, random, isOver } = killing
   const kills: Kill[] = []
+  let index = 0
   const lives = victims.map(() => beginLife(Promise.resolve()))
   while (!isOver(kills.length)) {
-    const index = Math.floor(random.next() * victims.length)
+    const moment = moments[kills.length % moments.length]!
+    // Only who was just killed is starting.
+    if (moment !== 'starting') index = Math.floor(random.next() * victims.length)
     const life = lives[index]!
-    await waitForMoment(killing, life, moments[kills.length % moments.length]!)
+    await waitForMoment(killing, life, moment)
     const { startedAt, isReady } = life
     await victims[index]!.kill('SIGKILL')
     kills.push({
