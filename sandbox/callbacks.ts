@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Agent, request } from 'undici'
 import { nextRetryMs } from './retries.ts'
+import type { PaymentProviderId } from './payments/simulator.ts'
 import type { ProviderId, Settings } from './world.ts'
 
 type CallbackAttempt = {
@@ -14,7 +15,7 @@ type CallbackAttempt = {
 
 export type Callback = {
   id: string
-  provider: ProviderId
+  provider: ProviderId | PaymentProviderId
   account: string
   /** One per event, in the same order. */
   message_ids: string[]
@@ -34,7 +35,7 @@ export type Callback = {
 }
 
 export type CallbackInput = {
-  provider: ProviderId
+  provider: ProviderId | PaymentProviderId
   account: string
   messageIds: string[]
   events: string[]

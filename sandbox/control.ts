@@ -2,12 +2,18 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { clearCallbacks, findCallbackInput, sendCallback, waitForAnswer } from './callbacks.ts'
 import type { Callback } from './callbacks.ts'
+import { readInput } from './control-call.ts'
+import type { ControlCalls } from './control-call.ts'
 import { answerCallbacks, limitOf, listMessages } from './control-lists.ts'
 import { faults, magicRecipients } from './faults.ts'
 import type { FaultName, FaultRule } from './faults.ts'
 import { damageCallback, damages } from './forgery.ts'
 import { decodePart, replyJson } from './http.ts'
 import type { Call, Reply } from './http.ts'
+import { paymentCalls } from './payments/payment-control.ts'
+import { paymentProviderIds } from './payments/simulator.ts'
+import type { PaymentAccountView, PaymentSimulator } from './payments/simulator.ts'
+import { inputError } from './providers/simulator.ts'
 import type { AccountView, Simulator } from './providers/simulator.ts'
 import type { Site } from './site.ts'
 import { providerIds } from './world.ts'
@@ -15,12 +21,8 @@ import type { World } from './world.ts'
 
 const DEFAULT_WAIT_MS = 10_000
 
-type Input = { site: Site; call: Call; first: string | undefined; second: string | undefined }
-
-type ControlCall = { does: string; run: (input: Input) => Reply | null | Promise<Reply | null> }
-
-/** By method and the word after `/sandbox/`; `GET /sandbox` lists them. */
-const calls: Record<string, ControlCall> = {
+/** `GET /sandbox` lists them. */
+const calls: ControlCalls = {
   'GET accounts': {
     does: 'every account, with what its owner needs to verify callbacks',
     run: ({ site }) => replyJson(200, { accounts: listAccounts(site) }),
@@ -30,7 +32,7 @@ const calls: Record<string, ControlCall> = {
     run: async ({ site, call, first, second }) =>
       second === undefined
         ? null
-        : replyJson(200, await simulatorOf(site, first).putAccount(second, readInput(call))),
+        : replyJson(200, await anySimulatorOf(site, first).putAccount(second, readInput(call))),
   },
   'POST inbound': {
     does: '/<provider> {from, to, account, text, …}: a customer writes; answers with what the webhook was answered',
@@ -77,10 +79,15 @@ const calls: Record<string, ControlCall> = {
     run: ({ site, call }) =>
       replyJson(200, Object.assign(site.world.settings, settingsSchema.parse(readInput(call)))),
   },
+  'POST clock': {
+    does: '{advance_ms}: moves the sandbox’s clock on; what falls due happens within a second',
+    run: ({ site, call }) => advanceClock(site.world, call),
+  },
   'POST reset': {
-    does: '{accounts?: true}: forgets messages, callbacks, faults, windows and settings; accounts only when asked',
+    does: '{accounts?: true}: forgets messages, payments, callbacks, faults, windows and settings; accounts only when asked',
     run: ({ site, call }) => reset(site, call),
   },
+  ...paymentCalls,
 }
 
 /** The control API under `/sandbox`: JSON in, JSON out, every fault of the input named. */
@@ -109,16 +116,26 @@ function describeCalls(): Record<string, string> {
   )
 }
 
-function listAccounts(site: Site): AccountView[] {
-  return Object.values(site.simulators).flatMap((simulator) => simulator.listAccounts())
+function listAccounts({ simulators, payments }: Site): Array<AccountView | PaymentAccountView> {
+  return [
+    ...Object.values(simulators).flatMap((simulator) => simulator.listAccounts()),
+    ...[...payments.values()].flatMap((simulator) => simulator.listAccounts()),
+  ]
 }
 
-function readInput(call: Call): unknown {
-  return call.body.length === 0 ? {} : JSON.parse(call.body.toString('utf8'))
+function listSimulators(site: Site): Array<Simulator | PaymentSimulator> {
+  return [...Object.values(site.simulators), ...site.payments.values()]
 }
 
 function simulatorOf(site: Site, name: string | undefined): Simulator {
   return site.simulators[z.enum(providerIds).parse(name)]
+}
+
+function anySimulatorOf(site: Site, name: string | undefined): Simulator | PaymentSimulator {
+  const id = z.enum([...providerIds, ...paymentProviderIds]).parse(name)
+  const simulator = listSimulators(site).find((one) => one.id === id)
+  if (!simulator) throw inputError('provider', 'is not simulated')
+  return simulator
 }
 
 const settingsSchema = z
@@ -130,6 +147,7 @@ const settingsSchema = z
     window: z.enum(['http', 'callback', 'off']),
     rate_limits: z.partialRecord(z.enum(providerIds), z.number().int().min(1)),
     clock_offset_ms: z.number(),
+    random_seed: z.number().int().min(0).max(4_294_967_295),
   })
   .partial()
 
@@ -227,7 +245,13 @@ async function forge(site: Site, call: Call): Promise<Reply> {
   return answerCallback(site.world, callback, call.query, {})
 }
 
-/** Forgets messages, callbacks, faults, windows and settings; accounts too when asked. */
+function advanceClock(world: World, call: Call): Reply {
+  const { advance_ms: advanceMs } = z.strictObject({ advance_ms: z.number().min(0) }).parse(readInput(call))
+  world.settings.clock_offset_ms += advanceMs
+  return replyJson(200, { now: world.now().toISOString(), clock_offset_ms: world.settings.clock_offset_ms })
+}
+
+/** Forgets messages, payments, callbacks, faults, windows and settings; accounts too when asked. */
 function reset(site: Site, call: Call): Reply {
   const { accounts } = z.strictObject({ accounts: z.boolean().default(false) }).parse(readInput(call))
   const { world } = site
@@ -239,8 +263,10 @@ function reset(site: Site, call: Call): Reply {
   world.rates.clear()
   world.requests.length = 0
   world.faults = []
+  world.ledger.length = 0
+  world.paymentFaults = []
   site.resetSettings()
-  for (const simulator of Object.values(site.simulators)) {
+  for (const simulator of listSimulators(site)) {
     simulator.clear()
     if (accounts) simulator.clearAccounts()
   }

@@ -1,4 +1,7 @@
+import type { PaymentProviderId } from './payments/simulator.ts'
 import type { ProviderId, Settings } from './world.ts'
+
+type AnyProviderId = ProviderId | PaymentProviderId
 
 type Failed = {
   url: string
@@ -19,7 +22,7 @@ const LONGEST_PATIENT_GAP_MS = 3_000
  * How long until the provider tries a callback again, or null when it gives up. With patience the
  * gaps stay short and nothing is given up early, so a receiver that was down misses nothing.
  */
-export function nextRetryMs(provider: ProviderId, failed: Failed): number | null {
+export function nextRetryMs(provider: AnyProviderId, failed: Failed): number | null {
   const { patience_ms: patienceMs, retry_factor: factor } = failed.settings
   const seconds = nextRealGapSeconds(provider, failed)
   if (patienceMs === 0) return seconds === null ? null : Math.max(SHORTEST_MS, (seconds * 1_000) / factor)
@@ -29,16 +32,21 @@ export function nextRetryMs(provider: ProviderId, failed: Failed): number | null
   return Math.max(SHORTEST_MS, Math.min(gapMs, LONGEST_PATIENT_GAP_MS) * spread)
 }
 
-function nextRealGapSeconds(provider: ProviderId, failed: Failed): number | null {
+function nextRealGapSeconds(provider: AnyProviderId, failed: Failed): number | null {
   if (provider === 'twilio') return twilioRetries(failed) ? 60 * 2 ** failed.attempts : null
-  if (provider === 'resend') return RESEND_GAPS_SECONDS[failed.attempts - 1] ?? null
+  const fixed = FIXED_GAPS_SECONDS[provider]
+  if (fixed) return fixed[failed.attempts - 1] ?? null
   const gap = Math.min(60 * 2 ** (failed.attempts - 1), 4 * HOUR_SECONDS)
   const limitSeconds = provider === 'meta' ? 7 * 24 * HOUR_SECONDS : 24 * HOUR_SECONDS
   const spentSeconds = (failed.ageMs / 1_000) * failed.settings.retry_factor
   return spentSeconds + gap > limitSeconds ? null : gap
 }
 
-const RESEND_GAPS_SECONDS = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000]
+const FIXED_GAPS_SECONDS: Partial<Record<AnyProviderId, readonly number[]>> = {
+  resend: [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000],
+  stripe: [60, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 86_400, 86_400],
+  mercadopago: [900, 900, 900, 1_800, 3_600, 21_600, 86_400],
+}
 
 /** `#rc=3&rp=ct,rt,5xx` of the callback URL; by default one retry, only when no connection came about. */
 function twilioRetries(failed: Failed): boolean {
@@ -59,6 +67,6 @@ function matchesPolicy(policy: string, { status, failure }: Failed): boolean {
 }
 
 /** Twilio takes a 4xx as the receiver's last word. */
-function isFinal(provider: ProviderId, { status }: Failed): boolean {
+function isFinal(provider: AnyProviderId, { status }: Failed): boolean {
   return provider === 'twilio' && status !== null && status >= 400 && status < 500 && status !== 429
 }

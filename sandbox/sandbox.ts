@@ -5,6 +5,9 @@ import { answerControl } from './control.ts'
 import { readBody, readHeaders, replyJson, replyProxyHtml, writeReply } from './http.ts'
 import type { Call, Reply } from './http.ts'
 import { renderPage } from './page/page.ts'
+import { createPaymentSimulators } from './payments/index.ts'
+import { paymentProviderIds } from './payments/simulator.ts'
+import type { PaymentProviderId, PaymentSimulator } from './payments/simulator.ts'
 import { createMeta } from './providers/meta.ts'
 import { createResend } from './providers/resend.ts'
 import { createSendgrid } from './providers/sendgrid.ts'
@@ -26,7 +29,7 @@ export type Sandbox = {
   /** Origin: the page is at `/`, control under `/sandbox`, each provider under its id. */
   url: string
   /** What to give PipeCore as `PROVIDER_URL_<PROVIDER>`. */
-  providerUrls: Record<ProviderId, string>
+  providerUrls: Record<ProviderId | PaymentProviderId, string>
   world: World
   close(): Promise<void>
 }
@@ -42,7 +45,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     resend: createResend(world),
   }
   const resetSettings = () => void Object.assign(settings, defaultSettings(options.callbackDelayMs))
-  const site = { world, simulators, resetSettings }
+  const site = { world, simulators, payments: createPaymentSimulators(world), resetSettings }
   const server = createServer((request, response) => void serve(site, request, response))
   server.requestTimeout = 0
   server.keepAliveTimeout = 65_000
@@ -58,6 +61,9 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       meta: `${world.url}/meta`,
       sendgrid: `${world.url}/sendgrid`,
       resend: `${world.url}/resend`,
+      stripe: `${world.url}/stripe`,
+      mercadopago: `${world.url}/mercadopago`,
+      transbank: `${world.url}/transbank`,
     },
     world,
     close: () => close(server, world),
@@ -117,8 +123,10 @@ async function answer(site: Site, request: IncomingMessage, target: string, body
   const [, prefix = ''] = call.path.split('/', 2)
   if (prefix === 'sandbox') return answerControl(site, call)
   const simulator = findSimulator(site, prefix)
-  if (!simulator)
-    return replyJson(404, { error: `nothing lives at ${call.path}`, providers: Object.keys(site.simulators) })
+  if (!simulator) {
+    const providers = [...Object.keys(site.simulators), ...site.payments.keys()]
+    return replyJson(404, { error: `nothing lives at ${call.path}`, providers })
+  }
   return simulator.answer({ ...call, path: call.path.slice(prefix.length + 1) })
 }
 
@@ -127,7 +135,9 @@ function splitOnce(text: string, separator: string): [string, string] {
   return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]
 }
 
-function findSimulator(site: Site, prefix: string): Simulator | undefined {
+function findSimulator(site: Site, prefix: string): Simulator | PaymentSimulator | undefined {
+  const paymentId = paymentProviderIds.find((known) => known === prefix)
+  if (paymentId) return site.payments.get(paymentId)
   const id = providerIds.find((known) => known === prefix)
   return id && site.simulators[id]
 }
@@ -141,18 +151,29 @@ const KEPT_BODY_CHARACTERS = 8_000
 function startRecord(world: World, request: IncomingMessage, body: Buffer | null): RequestRecord {
   const headers = readHeaders(request)
   if (headers['authorization']) headers['authorization'] = headers['authorization'].replace(/ .*/, ' ***')
+  if (headers['tbk-api-key-secret']) headers['tbk-api-key-secret'] = '***'
   const url = (request.url ?? '').replace(/(access_token|appsecret_proof)=[^&]*/g, '$1=***')
   const record: RequestRecord = {
     at: world.now().toISOString(),
     method: request.method ?? '',
     url,
     headers,
-    body: body?.toString('utf8', 0, KEPT_BODY_CHARACTERS) ?? '',
+    body: maskBody(body?.toString('utf8', 0, KEPT_BODY_CHARACTERS) ?? ''),
     answer: 'open',
     ms: null,
   }
   recordRequest(world, record)
   return record
+}
+
+/** Secrets and card numbers of MercadoPago’s and Stripe’s token calls, in JSON or as a form. */
+function maskBody(body: string): string {
+  return body
+    .replace(/("(?:client_secret|refresh_token|card_number|security_code)"\s*:\s*")[^"]*/g, '$1***')
+    .replace(
+      /((?:^|&)(?:client_secret|refresh_token|card(?:\[|%5B)(?:number|cvc)(?:\]|%5D))=)[^&]*/g,
+      '$1***',
+    )
 }
 
 function finishRecord(record: RequestRecord, reply: Reply, ms: number): void {

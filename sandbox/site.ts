@@ -1,3 +1,4 @@
+import type { PaymentSimulators } from './payments/index.ts'
 import type { Simulator } from './providers/simulator.ts'
 import type { ProviderId, World } from './world.ts'
 
@@ -5,6 +6,7 @@ import type { ProviderId, World } from './world.ts'
 export type Site = {
   world: World
   simulators: Record<ProviderId, Simulator>
+  payments: PaymentSimulators
   /** Back to the settings it was started with. */
   resetSettings(): void
 }

@@ -1,6 +1,8 @@
 import { createCallbacks } from './callbacks.ts'
 import type { Callbacks } from './callbacks.ts'
 import type { FaultRule } from './faults.ts'
+import type { LedgerEntry } from './payments/ledger.ts'
+import type { PaymentFaultRule } from './payments/payment-faults.ts'
 
 export const providerIds = ['twilio', 'meta', 'sendgrid', 'resend'] as const
 export type ProviderId = (typeof providerIds)[number]
@@ -20,6 +22,8 @@ export type Settings = {
   /** Sends per second and account before 429; absent means no limit. */
   rate_limits: Partial<Record<ProviderId, number>>
   clock_offset_ms: number
+  /** What chances are drawn from; moves on with every draw. */
+  random_seed: number
 }
 
 export type Message = {
@@ -70,6 +74,11 @@ export type World = {
   /** Sends counted in the running second, per provider and account. */
   rates: Map<string, { second: number; count: number }>
   callbacks: Callbacks
+  /** The payment providers' own books. */
+  ledger: LedgerEntry[]
+  paymentFaults: PaymentFaultRule[]
+  /** 0 to 1; the same sequence for the same `random_seed`. */
+  random(): number
   now(): Date
   /** Runs later unless the sandbox is closed or reset first. */
   later(delayMs: number, run: () => void): void
@@ -92,6 +101,9 @@ export function createWorld(options: { now: () => Date; settings: Settings }): W
     faultsPlayed: new Map(),
     rates: new Map(),
     callbacks: createCallbacks(),
+    ledger: [],
+    paymentFaults: [],
+    random: () => nextRandom(world.settings),
     now: () => new Date(options.now().getTime() + world.settings.clock_offset_ms),
     later(delayMs, run) {
       const timer = setTimeout(() => {
@@ -117,7 +129,17 @@ export function defaultSettings(callbackDelayMs = 40): Settings {
     window: 'http',
     rate_limits: {},
     clock_offset_ms: 0,
+    random_seed: 1,
   }
+}
+
+/** Mulberry32: small, and the same on every machine. */
+function nextRandom(settings: Settings): number {
+  settings.random_seed = (settings.random_seed + 0x6d2b79f5) >>> 0
+  let mixed = settings.random_seed
+  mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
+  mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+  return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
 }
 
 export function addMessage(

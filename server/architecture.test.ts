@@ -131,7 +131,7 @@ rule(
     file('server/core/a.ts', "import { Caller } from '../tenants/caller.ts'"),
     file('server/server.ts', "import { saveProvider } from './messaging/config.ts'"),
     file('server/jobs/a.ts', "import { createApp } from '../app.ts'"),
-    file('server/payments/a.ts', "import { seal } from '#core/sealing.ts'"),
+    file('server/deliveries/a.ts', "import { seal } from '#core/sealing.ts'"),
     file('server/messaging/a.ts', "import { startReceiver } from '../testing/receiver.ts'"),
     file('server/messaging/a.ts', "import { startSandbox } from '../../sandbox/sandbox.ts'"),
     file('server/messaging/a.test.ts', "import { startSandbox } from '../../sandbox/sandbox.ts'"),

@@ -3,6 +3,7 @@ import type { MigrationSource } from '#core/migrate.ts'
 import type { Module } from '#core/module.ts'
 import { jobs } from '#jobs'
 import { messaging, messagingProviderIds } from '#messaging'
+import { paymentProviderIds, payments } from '#payments'
 import { tenants } from '#tenants'
 import { inboundWebhooks } from '#webhooks/inbound'
 import { outboundWebhooks } from '#webhooks/outbound'
@@ -15,9 +16,10 @@ export const modules: readonly Module[] = [
   inboundWebhooks,
   outboundWebhooks,
   messaging,
+  payments,
 ]
 
-export const providerIds: readonly string[] = [...messagingProviderIds]
+export const providerIds: readonly string[] = [...messagingProviderIds, ...paymentProviderIds]
 
 export const migrationSources: readonly MigrationSource[] = [
   { module: 'core', folder: new URL('./core/migrations/', import.meta.url) },

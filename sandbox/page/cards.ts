@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto'
 import type { Callback } from '../callbacks.ts'
 import { isObject, textOf } from '../http.ts'
+import type { PaymentProviderId } from '../payments/simulator.ts'
 import type { Message, ProviderId, World } from '../world.ts'
 import { callbacksOf } from './conversations.ts'
 import type { Conversation } from './conversations.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
 
-export const titles: Record<ProviderId, string> = {
+export const titles: Record<ProviderId | PaymentProviderId, string> = {
   twilio: 'Twilio',
   meta: 'Meta',
   sendgrid: 'SendGrid',
   resend: 'Resend',
+  stripe: 'Stripe',
+  mercadopago: 'MercadoPago',
+  transbank: 'Transbank',
 }
 
 const SHOWN_BUBBLES = 12

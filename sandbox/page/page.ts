@@ -3,13 +3,15 @@ import { listCallbacks } from '../callbacks.ts'
 import type { Callback } from '../callbacks.ts'
 import { faults, magicRecipients } from '../faults.ts'
 import type { Reply } from '../http.ts'
+import type { PaymentProviderId } from '../payments/simulator.ts'
 import type { Site } from '../site.ts'
 import { providerIds } from '../world.ts'
-import type { World } from '../world.ts'
+import type { ProviderId, World } from '../world.ts'
 import { clockOf, renderAnswer, renderConversation, titles } from './cards.ts'
 import { listConversations } from './conversations.ts'
 import { html, trusted } from './html.ts'
 import type { Html } from './html.ts'
+import { renderPayments } from './payments.ts'
 import { script } from './script.ts'
 import { style } from './style.ts'
 
@@ -38,12 +40,13 @@ export function renderPage(site: Site): Reply {
         ${renderTop(world)}
         <main>
           <section class="wall" id="wall" data-live>
-            ${total === 0 ? renderWelcome(world) : null}
+            ${total === 0 ? renderWelcome(site) : null}
             ${shown.map((conversation) => renderConversation(world, conversation))}
             ${total > shown.length ? html`<p class="more">and ${total - shown.length} more conversations: <code>GET /sandbox/messages</code></p>` : null}
           </section>
           <aside>
-            ${renderPen(site)} ${renderCallbacks(world)} ${renderMagic()} ${renderAddresses(world)}
+            ${renderPen(site)} ${renderPayments(site)} ${renderCallbacks(world)} ${renderMagic()}
+            ${renderAddresses(site)}
           </aside>
         </main>
         <script nonce="${nonce}">
@@ -82,17 +85,21 @@ function renderCount(value: number, label: string, tone = ''): Html {
   return html`<li class="${tone}"><b>${value}</b> ${label}</li>`
 }
 
-function renderWelcome(world: World): Html {
-  const lines = providerIds.map((id) => `PROVIDER_URL_${id.toUpperCase()}=${world.url}/${id}`).join('\n')
+function renderWelcome(site: Site): Html {
+  const lines = listProviders(site).map((id) => `PROVIDER_URL_${id.toUpperCase()}=${site.world.url}/${id}`)
   return html`<div class="welcome">
     <h2>Nothing was sent yet</h2>
     <p>
       Point PipeCore at these addresses and send a message: it appears here as your customer would see it,
-      with every status callback and how it was answered. No account is needed: the first credential seen
-      opens one.
+      with every status callback and how it was answered. Take a payment, and its pay page is here to be paid.
+      No account is needed: the first credential seen opens one.
     </p>
-    <pre>${lines}</pre>
+    <pre>${lines.join('\n')}</pre>
   </div>`
+}
+
+function listProviders({ payments }: Site): Array<ProviderId | PaymentProviderId> {
+  return [...providerIds, ...payments.keys()]
 }
 
 const kinds = [
@@ -190,12 +197,13 @@ function renderMagic(): Html {
   </section>`
 }
 
-function renderAddresses(world: World): Html {
+function renderAddresses(site: Site): Html {
+  const { world } = site
   return html`<section class="panel">
     <h2>Addresses</h2>
     <table>
       <tbody>
-        ${providerIds.map(
+        ${listProviders(site).map(
           (id) =>
             html`<tr>
               <td>${titles[id]}</td>

@@ -27,7 +27,7 @@ main { display: grid; grid-template-columns: minmax(0, 1fr) 380px; gap: 24px; pa
 .card > header div { flex: 1; min-width: 0; display: grid; line-height: 1.25 }
 .card > header strong, .card > header small { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .avatar { flex: none; display: grid; place-items: center; width: 34px; height: 34px; border-radius: 50%; color: #fff; font-size: 12px; font-weight: 600; background: var(--brand) }
-.twilio { --brand: #e0344a } .meta { --brand: #1fa855 } .sendgrid { --brand: #1a82e2 } .resend { --brand: #555d66 }
+.twilio { --brand: #e0344a } .meta { --brand: #1fa855 } .sendgrid { --brand: #1a82e2 } .resend { --brand: #555d66 } .stripe { --brand: #635bff } .mercadopago { --brand: #009ee3 } .transbank { --brand: #a1247f }
 .badge { flex: none; padding: 2px 9px; border-radius: 99px; font-size: 11px; font-weight: 600; color: var(--brand); border: 1px solid currentColor }
 .resend .badge, em.resend { color: var(--ink) }
 .screen { display: flex; flex-direction: column; gap: 4px; padding: 14px 12px; background: var(--screen); max-height: 540px; overflow: auto }
@@ -59,5 +59,8 @@ form { display: grid; gap: 8px } .pair { display: grid; grid-template-columns: 1
 input, select, textarea { width: 100%; padding: 7px 9px; border: 1px solid var(--line); border-radius: 8px; background: var(--ground); color: var(--ink); font: inherit; resize: vertical }
 form > button { padding: 9px; border: 0; border-radius: 9px; background: var(--accent); color: var(--panel); font: inherit; font-weight: 600; cursor: pointer } output { font-size: 12px; color: var(--soft); min-height: 1.4em; overflow-wrap: anywhere }
 .log { list-style: none; display: grid; gap: 6px; font-size: 12px } .log li { display: flex; gap: 8px; align-items: center; overflow: hidden } time { color: var(--soft); font-variant-numeric: tabular-nums } em { font-style: normal; font-weight: 600; color: var(--brand); min-width: 58px }
+.pages, .books { list-style: none; display: grid; gap: 6px; font-size: 12px } .pages + .books:not(:empty) { margin-top: 12px } .pages li { min-width: 0 }
+.pages a { display: flex; gap: 8px; align-items: center; padding: 6px 10px; border: 1px solid var(--line); border-radius: 9px; background: var(--ground); color: inherit; text-decoration: none } .pages a:hover { border-color: var(--accent) } .pages span { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap } .pages i { font-style: normal; font-weight: 600; color: var(--accent); white-space: nowrap }
+.books li { display: flex; flex-wrap: wrap; gap: 2px 8px; align-items: center } .books small { width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap } .pages b, .books b { font-variant-numeric: tabular-nums; white-space: nowrap }
 table { width: 100%; border-collapse: collapse; font-size: 12px } td { padding: 6px 8px 6px 0; border-top: 1px solid var(--line); vertical-align: top; color: var(--soft); overflow-wrap: anywhere } td b { color: var(--ink) } td code { color: var(--ink); white-space: nowrap } td i { font-style: normal; font-size: 10px; padding: 0 6px; border: 1px solid var(--line); border-radius: 99px }
 `

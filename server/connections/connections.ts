@@ -182,22 +182,28 @@ export async function deleteConnection(context: Context, scope: TenantScope, id:
   if (row === undefined) throw notFound('connection', id)
 }
 
+export interface RouteRule {
+  /** Whether a provider can take this work; all can when absent. */
+  accepts?: (providerId: string) => boolean
+  /** What to do when there is none: a sentence. */
+  advice: string
+}
+
 /**
  * The connection new work of a capability goes to.
- * @throws PipeError `connection_missing` (422) when the tenant has none that is active
+ * @throws PipeError `connection_missing` (422) when the tenant has none that is active and accepts it
  */
 export async function routeConnection(
   db: Db,
   scope: TenantScope,
   capability: string,
+  { accepts = () => true, advice }: RouteRule,
 ): Promise<ConnectionRow> {
-  const [best] = await listActiveConnections(db, scope.tenantId, capability)
+  const active = await listActiveConnections(db, scope.tenantId, capability)
+  const best = active.find((row) => accepts(row.provider))
   if (best === undefined) {
-    throw new PipeError(
-      'connection_missing',
-      422,
-      `Tenant ${scope.tenantId} has no active provider for ${capability}. Set one with POST /messaging/config/provider.`,
-    )
+    const text = `Tenant ${scope.tenantId} has no active provider for ${capability} that can take this. ${advice}`
+    throw new PipeError('connection_missing', 422, text)
   }
   return best
 }
@@ -251,7 +257,8 @@ export function providerContext<Credentials>(
   const { provider, credentials } = connection
   return {
     credentials,
-    baseUrl: context.config.providerUrls[provider.id] ?? provider.baseUrl,
+    baseUrl:
+      context.config.providerUrls[provider.id] ?? provider.baseUrlOf?.(credentials) ?? provider.baseUrl,
     webhookUrl,
     outbound: context.providerOutbound,
     timeoutMs: context.config.providerTimeoutMs,

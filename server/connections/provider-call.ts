@@ -193,15 +193,16 @@ const statusRules: Record<number, ErrorRule> = {
 }
 
 const kindWords: Record<ErrorKind, string> = {
-  rate_limited: 'too many messages at once',
+  rate_limited: 'too many calls at once',
   transient: 'a passing fault at the provider',
   auth: 'the credentials were not accepted',
   account: 'the account may not do this',
   recipient: 'the recipient can not be reached',
   opted_out: 'the recipient has opted out',
   window_closed: 'the 24-hour window is closed; send a template',
-  content: 'the message was not accepted',
+  content: 'the request was not accepted',
   config: 'the connection is set up wrongly',
+  state: 'its state does not allow this; it may already be done',
   unknown: 'the provider gave no known reason',
 }
 

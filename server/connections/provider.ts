@@ -12,6 +12,8 @@ export type ErrorKind =
   | 'window_closed'
   | 'content'
   | 'config'
+  /** The state of what it is about does not allow it: it may already be done. Read it. */
+  | 'state'
   | 'unknown'
 
 export interface ProviderError {
@@ -82,6 +84,8 @@ export interface Provider<Credentials> {
   /** As people write it: `Twilio`. */
   title: string
   baseUrl: string
+  /** Where the credentials decide which of the provider's hosts is called. */
+  baseUrlOf?(credentials: Credentials): string
   /** Describes, validates and masks: fields made with `secretField` never leave the server. */
   credentials: z.ZodType<Credentials>
   /** Pure and synchronous; runs over the bytes as received, before anything is looked up. */

@@ -73,6 +73,10 @@ export const settings = z.object({
   PIPECORE_MESSAGES_KEPT_DAYS: z.coerce.number().int().min(1).max(3650).default(365).meta({
     description: 'Days after which messages and their stories are deleted. Attachments go after 7.',
   }),
+  PIPECORE_PAYMENT_LOG_KEPT_DAYS: z.coerce.number().int().min(1).max(3650).default(365).meta({
+    description:
+      'Days after which the calls to payment providers and their answers are deleted. Payments are kept.',
+  }),
   SANDBOX_PORT: port
     .default(10_090)
     .meta({ description: 'Port of the simulated providers that `npm start` brings along.' }),
@@ -92,6 +96,7 @@ export interface Config {
   providerTimeoutMs: number
   endpointTimeoutMs: number
   messagesKeptDays: number
+  paymentLogKeptDays: number
   sandboxPort: number
   /** Provider id → base URL that replaces the provider's own. */
   providerUrls: Readonly<Record<string, string>>
@@ -148,6 +153,7 @@ function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string,
     providerTimeoutMs: values.PIPECORE_PROVIDER_TIMEOUT_MS,
     endpointTimeoutMs: values.PIPECORE_ENDPOINT_TIMEOUT_MS,
     messagesKeptDays: values.PIPECORE_MESSAGES_KEPT_DAYS,
+    paymentLogKeptDays: values.PIPECORE_PAYMENT_LOG_KEPT_DAYS,
     sandboxPort: values.SANDBOX_PORT,
     providerUrls,
   }

@@ -17,6 +17,13 @@ export type IdPrefix =
   | 'job'
   | 'sup'
   | 'req'
+  | 'pay'
+  | 'chk'
+  | 'rfd'
+  | 'pmt'
+  | 'sub'
+  | 'plg'
+  | 'rec'
 
 /** `msg_01k…`: 48 bits of milliseconds and 80 random bits, so ids sort by the time they were made. */
 export function createId(prefix: IdPrefix, now: Date = new Date()): string {

@@ -67,7 +67,9 @@ export async function storeMessage(
 ): Promise<Message> {
   await refuseSuppressed(db, scope, channel, to)
   const template = request.template && (await chooseTemplate(db, scope, request.template))
-  const route = await routeConnection(db, scope, channel)
+  const route = await routeConnection(db, scope, channel, {
+    advice: 'Set one with POST /messaging/config/provider.',
+  })
   const provider = requireMessagingProvider(route.provider)
   const content = contentOf(request, template)
   requireCarriable(provider, channel, content)

@@ -3,7 +3,14 @@ import type { Context } from '#core/context.ts'
 import type { TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
 import { hashKey, isWellFormedKey } from './key-format.ts'
-import { type KeyRow, findKeyByHash, findProduct, findTenant, touchKey } from './queries.ts'
+import {
+  findKeyByHash,
+  findProduct,
+  findProductsOfTenants,
+  findTenant,
+  type KeyRow,
+  touchKey,
+} from './queries.ts'
 import type { Scope } from './schema.ts'
 
 /** Who is calling: the platform's operator, a product (for its tenants), or one tenant (for itself). */
@@ -93,6 +100,16 @@ export async function findTenantScope(
 ): Promise<TenantScope | undefined> {
   const tenant = await findTenant(context.database.system, tenantId)
   return tenant === undefined ? undefined : { tenantId: tenant.id, productId: tenant.product_id, traceId }
+}
+
+/** The products of many tenants at once, for work that begins with rows of all of them. */
+export async function findProductsOf(
+  context: Context,
+  tenantIds: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (tenantIds.length === 0) return new Map()
+  const rows = await findProductsOfTenants(context.database.system, [...new Set(tenantIds)])
+  return new Map(rows.map((row) => [row.id, row.product_id]))
 }
 
 /** @throws PipeError 404 when there is no such product or this caller may not act for it. */

@@ -5,6 +5,7 @@ import { routes } from './routes.ts'
 export {
   authenticate,
   type Caller,
+  findProductsOf,
   findTenantScope,
   requireAdmin,
   requireProduct,

@@ -48,6 +48,13 @@ export function findTenant(db: Db, id: string): Promise<TenantRow | undefined> {
   return db.selectFrom('tenants').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
+export function findProductsOfTenants(
+  db: Db,
+  ids: readonly string[],
+): Promise<Pick<TenantRow, 'id' | 'product_id'>[]> {
+  return db.selectFrom('tenants').select(['id', 'product_id']).where('id', 'in', ids).execute()
+}
+
 export function listTenants(
   db: Db,
   filter: { productId?: string; tenantId?: string; after?: string; limit: number },

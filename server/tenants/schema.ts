@@ -16,6 +16,9 @@ const scopes = [
   'messaging:send',
   'messaging:read',
   'messaging:config',
+  'payments:write',
+  'payments:read',
+  'payments:config',
   'webhooks:read',
   'webhooks:write',
 ] as const

@@ -8,7 +8,7 @@ import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts'
 import type { ProviderId } from '../../../sandbox/world.ts'
 import type { Channel, InboundMessage, MediaLink, MessagingProvider, ProviderReport } from './provider.ts'
 import type { SendCommand, Sent, StatusReport, TemplateReference } from './provider.ts'
-import { type RecordedRequest, type Recorder, startRecorder } from './recorder.ts'
+import { type RecordedRequest, type Recorder, startRecorder } from '../../testing/recorder.ts'
 
 const receivedAt = new Date('2026-11-22T12:00:00Z')
 

@@ -4,7 +4,7 @@ import { createOutbound } from '#core/outbound.ts'
 import { testMessagingProvider } from './conformance.ts'
 import { meta } from './meta.ts'
 import type { SendCommand } from './provider.ts'
-import { type Recorder, type Reply, startRecorder } from './recorder.ts'
+import { type Recorder, type Reply, startRecorder } from '../../testing/recorder.ts'
 
 const accessToken = 'meta-secret-token'
 

@@ -5,7 +5,7 @@ import { PipeError } from '#core/errors.ts'
 import { createOutbound } from '#core/outbound.ts'
 import { testMessagingProvider } from './conformance.ts'
 import type { InboundMessage, SendCommand } from './provider.ts'
-import { type Recorder, type Reply, startRecorder } from './recorder.ts'
+import { type Recorder, type Reply, startRecorder } from '../../testing/recorder.ts'
 import { resend } from './resend.ts'
 
 testMessagingProvider({

@@ -5,7 +5,7 @@ import sdk from '@sendgrid/mail'
 import { createOutbound } from '#core/outbound.ts'
 import { testMessagingProvider } from './conformance.ts'
 import type { SendCommand } from './provider.ts'
-import { type Recorder, type Reply, startRecorder } from './recorder.ts'
+import { type Recorder, type Reply, startRecorder } from '../../testing/recorder.ts'
 import { sendgrid } from './sendgrid.ts'
 import vectors from './signature-vectors.json' with { type: 'json' }
 

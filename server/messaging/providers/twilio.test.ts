@@ -5,7 +5,7 @@ import RequestClient from 'twilio/lib/base/RequestClient.js'
 import { createOutbound } from '#core/outbound.ts'
 import { testMessagingProvider } from './conformance.ts'
 import type { SendCommand } from './provider.ts'
-import { type Recorder, type Reply, startRecorder } from './recorder.ts'
+import { type Recorder, type Reply, startRecorder } from '../../testing/recorder.ts'
 import { twilio } from './twilio.ts'
 
 const accountSid = 'AC00000000000000000000000000000001'

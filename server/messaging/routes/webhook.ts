@@ -2,8 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Context } from '#core/context.ts'
 import { notFound } from '#core/errors.ts'
 import type { App } from '#core/module.ts'
-import { openConnectionsOfProvider, type RawWebhook } from '#connections'
-import { receiveWebhook } from '#webhooks/inbound'
+import { openConnectionsOfProvider } from '#connections'
+import { keepRawBodies, readRawWebhook, receiveWebhook } from '#webhooks/inbound'
 import { findTenantScope } from '#tenants'
 import { requireMessagingProvider } from '../provider-registry.ts'
 import type { Channel } from '../providers/provider.ts'
@@ -14,8 +14,7 @@ const bodyLimitBytes = { sms: 256 * 1024, whatsapp: 4 * 1024 * 1024, email: 32 *
 
 /** Where providers report to us: the raw bytes count, so no parser touches them. */
 export function webhookRoutes(app: App, context: Context): void {
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  keepRawBodies(app)
   for (const channel of ['whatsapp', 'sms', 'email'] as const) {
     app.route({
       method: ['GET', 'POST'],
@@ -39,7 +38,7 @@ async function receive(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const webhook = toRawWebhook(context, request)
+  const webhook = readRawWebhook(context, request)
   const tenantId = webhook.query.get('tenant_id') ?? ''
   const provider = requireMessagingProvider(webhook.query.get('provider') ?? '', channel)
   const scope = await findTenantScope(context, tenantId, request.traceId)
@@ -56,21 +55,4 @@ async function receive(
   })
   if (answer.contentType !== undefined) reply.type(answer.contentType)
   return reply.code(answer.status).send(answer.body ?? '')
-}
-
-function toRawWebhook(context: Context, request: FastifyRequest): RawWebhook {
-  // A request may name its target with an origin; providers sign ours.
-  const target = (request.raw.url ?? '/').replace(/^[a-z]+:\/\/[^/?]*/i, '')
-  const publicUrl = context.config.publicUrl + target
-  const headers = Object.entries(request.headers).map(([name, value]) => [
-    name,
-    Array.isArray(value) ? value.join(', ') : (value ?? ''),
-  ])
-  return {
-    method: request.method,
-    publicUrl,
-    query: new URL(publicUrl).searchParams,
-    headers: Object.fromEntries(headers) as Record<string, string>,
-    body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
-  }
 }

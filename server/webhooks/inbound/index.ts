@@ -4,6 +4,7 @@ import { routes } from './routes.ts'
 
 export { loadWebhook, type Receiver, receiveWebhook, type StoredWebhook } from './inbound.ts'
 export { recordFact } from './queries.ts'
+export { keepRawBodies, readRawWebhook } from './raw-request.ts'
 
 export const inboundWebhooks: Module = {
   name: 'webhooks/inbound',

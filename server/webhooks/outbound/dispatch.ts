@@ -6,7 +6,14 @@ import { OutboundError } from '#core/outbound.ts'
 import { scrubText } from '#core/scrub.ts'
 import { createWorkLoop, type FinishedWork, type WorkItem, type WorkResult } from '#jobs'
 import { type OpenEndpoint, openEndpoint } from './endpoints.ts'
-import { type AttemptRow, type EventRow, findDelivery, insertAttempts, updateEndpoint } from './queries.ts'
+import {
+  type AttemptRow,
+  countAttempts,
+  type EventRow,
+  findDelivery,
+  insertAttempts,
+  updateEndpoint,
+} from './queries.ts'
 import { nextWaitMs, retryAfterMs } from './retry-schedule.ts'
 import { signEvent } from './signing.ts'
 
@@ -94,7 +101,7 @@ function showAnswer(body: Buffer, endpoint: OpenEndpoint): string {
 
 /** The loop that delivers events; a lane is an endpoint, so one that hangs holds up nobody else. */
 export function createDispatcher(context: Context): Worker {
-  return createWorkLoop<AttemptReport>({
+  return createWorkLoop<CountedReport>({
     database: context.database,
     kind: 'delivery',
     leaseSeconds,
@@ -119,7 +126,24 @@ export function createDispatcher(context: Context): Worker {
   })
 }
 
-async function deliver(context: Context, item: WorkItem): Promise<WorkResult<AttemptReport>> {
+/** With how many posts there were, this one counted: claims of processes that died before they posted are none. */
+interface CountedReport extends AttemptReport {
+  post: number
+}
+
+async function deliver(context: Context, item: WorkItem): Promise<WorkResult<CountedReport>> {
+  const { system } = context.database
+  const post = item.attempt === 1 ? 1 : (await countAttempts(system, item.ref, item.id)) + 1
+  const { result, report } = await tryDelivery(context, item, post)
+  return report === undefined ? result : { ...result, detail: { ...report, post } }
+}
+
+interface Tried {
+  result: WorkResult<CountedReport>
+  report?: AttemptReport
+}
+
+async function tryDelivery(context: Context, item: WorkItem, post: number): Promise<Tried> {
   const found = await findDelivery(context.database.system, item.ref, item.lane)
   if (found?.endpoint === undefined)
     return undeliverable('The endpoint was deleted, or the event is past its retention.')
@@ -130,14 +154,14 @@ async function deliver(context: Context, item: WorkItem): Promise<WorkResult<Att
   if (!endpoint.active) {
     const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
     if (isStale) return undeliverable('The endpoint was switched off for too long.')
-    return { kind: 'retry', runAt: new Date(now.getTime() + pausePollMs), counts: false }
+    return { result: { kind: 'retry', runAt: new Date(now.getTime() + pausePollMs), counts: false } }
   }
   const open = await openEndpoint(context, endpoint).catch((error: unknown) => {
     if (error instanceof PipeError) return undefined
     throw error
   })
   const report = open === undefined ? unopened : await attemptDelivery(context, open, event)
-  return { ...resultOf(report, item, now), detail: report }
+  return { result: resultOf(report, post, now), report }
 }
 
 const unopened: AttemptReport = {
@@ -149,20 +173,20 @@ const unopened: AttemptReport = {
   gone: false,
 }
 
-function undeliverable(error: string): WorkResult<AttemptReport> {
-  const detail = { delivered: false, status: null, error, response: null, durationMs: 0, gone: false }
-  return { kind: 'dead', error, detail }
+function undeliverable(error: string): Tried {
+  const report = { delivered: false, status: null, error, response: null, durationMs: 0, gone: false }
+  return { result: { kind: 'dead', error }, report }
 }
 
-function resultOf(report: AttemptReport, item: WorkItem, now: Date): WorkResult<AttemptReport> {
+function resultOf(report: AttemptReport, post: number, now: Date): WorkResult<CountedReport> {
   if (report.delivered) return { kind: 'done' }
-  const scheduledMs = nextWaitMs(item.attempt, Math.random())
+  const scheduledMs = nextWaitMs(post, Math.random())
   if (report.gone || scheduledMs === undefined) return { kind: 'dead', error: report.error ?? 'failed' }
   const waitMs = Math.max(scheduledMs, report.retryAfterMs ?? 0)
   return { kind: 'retry', runAt: new Date(now.getTime() + waitMs), counts: true }
 }
 
-function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<AttemptReport>): AttemptRow[] {
+function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<CountedReport>): AttemptRow[] {
   const report = result.detail
   if (report === undefined) return []
   const row: AttemptRow = {
@@ -171,7 +195,7 @@ function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<A
     event_id: item.ref,
     endpoint_id: item.lane,
     tenant_id: item.tenantId ?? '',
-    attempt: item.attempt,
+    attempt: report.post,
     outcome: result.kind === 'done' ? 'delivered' : result.kind,
     status: report.status,
     error: report.error,

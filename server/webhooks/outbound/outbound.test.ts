@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { before, beforeEach, describe, test } from 'node:test'
+import { sql } from 'kysely'
 import { Webhook } from 'standardwebhooks'
 import type { TenantScope } from '#core/database.ts'
 import { createTraceId } from '#core/trace.ts'
@@ -139,6 +140,23 @@ describe('delivery', () => {
     )
     const ids = receiver.events.map((event) => event.body.id)
     assert.deepEqual(new Set(ids).size, 1)
+    await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
+  })
+
+  test('claims of processes that died before they posted use up no step of the schedule', async () => {
+    const endpoint = await createEndpoint({ events: ['claimed.thing'] })
+    receiver.answerWith(500)
+    await happen('claimed.thing')
+    await untilEvent('claimed.thing', (one) => one.deliveries[0]?.attempts.length === 1)
+    const { system } = server.server.context.database
+    await sql`update work set attempts = 9 where lane = ${endpoint.id}`.execute(system)
+    offsetMs += 10_000
+    const failed = await untilEvent('claimed.thing', (one) => one.deliveries[0]?.attempts.length === 2)
+    assert.equal(failed.deliveries[0]?.state, 'pending')
+    assert.deepEqual(
+      failed.deliveries[0]?.attempts.map((attempt) => attempt.attempt),
+      [1, 2],
+    )
     await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
   })
 

@@ -103,6 +103,16 @@ export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): P
   if (attempts.length > 0) await db.insertInto('delivery_attempts').values(attempts).execute()
 }
 
+export async function countAttempts(db: Db, eventId: string, deliveryId: string): Promise<number> {
+  const row = await db
+    .selectFrom('delivery_attempts')
+    .select((select) => select.fn.countAll<number>().as('count'))
+    .where('event_id', '=', eventId)
+    .where('delivery_id', '=', deliveryId)
+    .executeTakeFirstOrThrow()
+  return row.count
+}
+
 export interface EventFilter {
   productId?: string
   tenantId?: string

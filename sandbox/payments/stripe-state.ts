@@ -1,0 +1,192 @@
+import { randomBytes } from 'node:crypto'
+import type { Reply } from '../http.ts'
+import type { World } from '../world.ts'
+import type { Agenda } from './agenda.ts'
+import type { CardBehaviour } from './stripe-cards.ts'
+import { resourceMissing } from './stripe-errors.ts'
+import type { LineItem, PaymentIntent, StripeObject, Subscription } from './stripe-objects.ts'
+
+export type Stripe = {
+  world: World
+  agenda: Agenda
+  accounts: StripeAccounts
+  /** Who owns what has a page, by the id in the page's address. */
+  pages: Map<string, StripeAccount>
+}
+
+export type StripeAccounts = {
+  byName: Map<string, StripeAccount>
+  byKey: Map<string, StripeAccount>
+  /** `acct_… test`, `acct_… live`. */
+  byId: Map<string, StripeAccount>
+}
+
+export type StripeAccount = {
+  name: string
+  /** `acct_…`, the same after a restart. */
+  id: string
+  /** All secret and restricted keys; a connected account has none. */
+  keys: string[]
+  livemode: boolean
+  /** Whose keys act for it: its events carry `account`, and reach the platform. */
+  platform: StripeAccount | null
+  title: string
+  /** Made by `webhook_url` of the sandbox or by the API; newest secret first. */
+  endpoints: Array<{ id: string; secrets: string[]; connect: 'own' | 'connected' | 'both' }>
+  options: {
+    /** What becomes of a subscription when every retry of an invoice failed. */
+    afterRetries: 'cancel' | 'unpaid' | 'past_due'
+    /** How long a new object takes to be found by search. */
+    searchLagMs: number
+  }
+  idempotency: Map<string, Remembered>
+  objects: Map<string, StripeObject>
+  /** By type, and by type and the id of what it belongs to; oldest first. */
+  lists: Map<string, StripeObject[]>
+  byMetadata: Map<string, StripeObject[]>
+  /** What nobody sees of a payment method. */
+  cards: Map<string, CardState>
+  events: StripeEvent[]
+  balance: Map<string, number>
+  /** Who made a payment intent for a checkout or an invoice, by the intent's id. */
+  followers: Map<string, Follower>
+  /** What a checkout session will make, by its id. */
+  checkouts: Map<string, CheckoutPlan>
+}
+
+export type CheckoutPlan = {
+  items: LineItem[]
+  payment: Partial<PaymentIntent>
+  subscription: Partial<Pick<Subscription, 'description' | 'metadata' | 'trial_settings'>>
+  trialEnd: { trial_end?: 'now' | number | undefined; trial_period_days?: number | undefined }
+  makesCustomer: boolean
+}
+
+export type Follower = {
+  /** What PipeCore calls what the money is for. */
+  reference: string | null
+  /** Called when the intent's status changed. */
+  changed: (work: Work, intent: PaymentIntent) => void
+}
+
+export type CardState = {
+  behaviour: CardBehaviour
+  /** Authenticated once for later charges without the customer. */
+  isSetUp: boolean
+  /** Used without a customer, or detached: of no more use. */
+  isSpent: boolean
+}
+
+/** The first answer of an idempotency key; `reply` null while it is still being made. */
+export type Remembered = { fingerprint: string; requestId: string; reply: Reply | null; at: number }
+
+export type StripeEvent = { id: string; type: string; created: number; about: string; text: string }
+
+/** One call or one thing that Stripe does by itself: everything in it happens at one second. */
+export type Work = {
+  stripe: Stripe
+  account: StripeAccount
+  at: number
+  version: string
+  request: { id: string | null; idempotency_key: string | null }
+  /** Sent when the work is done. */
+  events: StripeEvent[]
+}
+
+export const API_VERSION = '2026-10-28.endive'
+
+export function startWork(stripe: Stripe, account: StripeAccount, at = stripe.world.now()): Work {
+  return {
+    stripe,
+    account,
+    at: Math.floor(at.getTime() / 1_000),
+    version: API_VERSION,
+    request: { id: null, idempotency_key: null },
+    events: [],
+  }
+}
+
+export function createId(prefix: string, bytes = 18): string {
+  return `${prefix}_${randomBytes(bytes).toString('base64url').replaceAll(/[-_]/g, 'x')}`
+}
+
+/** Keeps an object; it is listed by its type, and below each of `parents`. */
+export function addObject<Added extends StripeObject>(
+  { account }: Work,
+  object: Added,
+  parents: ReadonlyArray<string | null> = [],
+): Added {
+  account.objects.set(object.id, object)
+  push(account.lists, object.object, object)
+  for (const parent of parents) if (parent !== null) listUnder(account, object, parent)
+  indexMetadata(account, object)
+  return object
+}
+
+export function listUnder(account: StripeAccount, object: StripeObject, parent: string): void {
+  push(account.lists, `${object.object} ${parent}`, object)
+}
+
+/** Makes an object found by what its metadata say now; what they said before is compared at the search. */
+export function indexMetadata(account: StripeAccount, object: StripeObject): void {
+  for (const [name, value] of Object.entries(object.metadata ?? {})) {
+    const key = metadataKey(object.object, name, value)
+    if (!account.byMetadata.get(key)?.includes(object)) push(account.byMetadata, key, object)
+  }
+}
+
+export function metadataKey(type: string, name: string, value: string): string {
+  return JSON.stringify([type, name, value])
+}
+
+/** Oldest first. */
+export function objectsOf<Listed extends StripeObject>(
+  account: StripeAccount,
+  type: Listed['object'],
+  parent?: string,
+): readonly Listed[] {
+  return (account.lists.get(parent === undefined ? type : `${type} ${parent}`) ?? []) as Listed[]
+}
+
+export function findObject<Found extends StripeObject>(
+  account: StripeAccount,
+  type: Found['object'],
+  id: string | null,
+): Found | undefined {
+  const object = id === null ? undefined : account.objects.get(id)
+  return object?.object === type ? (object as Found) : undefined
+}
+
+/** The object of an id, or Stripe's answer for one that is not there. */
+export function getObject<Found extends StripeObject>(
+  account: StripeAccount,
+  type: Found['object'],
+  id: string,
+  param?: string,
+): Found {
+  const found = findObject<Found>(account, type, id)
+  if (!found) throw resourceMissing(type.replace('checkout.', 'checkout '), id, param)
+  return found
+}
+
+export function clearObjects(account: StripeAccount): void {
+  for (const map of [
+    account.idempotency,
+    account.byMetadata,
+    account.cards,
+    account.balance,
+    account.followers,
+    account.checkouts,
+  ])
+    map.clear()
+  account.events.length = 0
+  const kept = objectsOf(account, 'webhook_endpoint')
+  account.objects = new Map(kept.map((endpoint) => [endpoint.id, endpoint]))
+  account.lists = new Map([['webhook_endpoint', [...kept]]])
+}
+
+function push(lists: Map<string, StripeObject[]>, key: string, object: StripeObject): void {
+  const known = lists.get(key)
+  if (known) known.push(object)
+  else lists.set(key, [object])
+}

@@ -1,0 +1,56 @@
+import type { Kysely } from 'kysely'
+import {
+  type OpenConnection,
+  openConnectionsOfProvider,
+  providerContext,
+  recordAnswers,
+  type RecordedAnswer,
+} from '#connections'
+import type { ProviderContext } from '#connections'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { notFound } from '#core/errors.ts'
+import { paymentWebhookUrl, requirePaymentProvider } from './provider-registry.ts'
+import type { PaymentProvider } from './providers/provider.ts'
+
+/** A tenant's account at a provider, opened for calls. */
+export interface Account {
+  connectionId: string
+  provider: PaymentProvider
+  context: ProviderContext<unknown>
+  /** What the provider answered last, without credentials. */
+  lastAnswer(): RecordedAnswer | undefined
+}
+
+/**
+ * The account that a payment began with. Where its credentials were replaced by others of the same account, or are
+ * gone, the tenant's present ones are taken: refunds come months later, keys are rotated meanwhile.
+ * @throws PipeError 404 `connection_not_found` when the tenant has none left at this provider
+ */
+export async function openAccount(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  { connection_id: connectionId, provider: providerId }: { connection_id: string; provider: string },
+): Promise<Account> {
+  const provider = requirePaymentProvider(providerId)
+  const all = await openConnectionsOfProvider(context, db, scope, 'payments', provider)
+  const [newest] = all
+  const own = all.find(({ id }) => id === connectionId)
+  const identity = own && provider.accountOf?.(own.credentials)
+  const isRotated = identity !== undefined && newest && provider.accountOf?.(newest.credentials) === identity
+  const chosen = isRotated ? newest : (own ?? newest)
+  if (chosen === undefined) throw notFound('connection', connectionId)
+  return toAccount(context, scope, chosen)
+}
+
+export function toAccount(
+  context: Context,
+  scope: TenantScope,
+  connection: OpenConnection<unknown>,
+): Account {
+  const provider = requirePaymentProvider(connection.provider.id)
+  const webhookUrl = paymentWebhookUrl(context.config.publicUrl, scope.tenantId, provider.id)
+  const recorder = recordAnswers(provider, providerContext(context, connection, webhookUrl))
+  return { connectionId: connection.id, provider, context: recorder.context, lastAnswer: recorder.lastAnswer }
+}

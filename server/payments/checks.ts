@@ -1,0 +1,40 @@
+import type { RefundStatus } from './providers/provider.ts'
+import type { PaymentRow } from './queries.ts'
+import { isOpen } from './status.ts'
+
+const second = 1000
+const minute = 60 * second
+const hour = 60 * minute
+const day = 24 * hour
+
+const soonestMs = minute
+const latestMs = day
+const marginMs = 30 * second
+/** Longer than any provider leaves a payment open. */
+const longestOpenMs = 45 * day
+
+/** Waits between the looks at a call whose end nobody knows: for three days, then it is left to a person. */
+const recoveryWaitsMs = [5 * second, 15 * second, 45 * second, 2 * minute, 6 * minute, 20 * minute, hour]
+const mostRecoveries = 7 + 71
+
+/** When the janitor looks at a payment again, undefined when never: webhooks get lost and tabs get closed. */
+export function nextCheckAt(
+  payment: Pick<PaymentRow, 'status' | 'created_at' | 'expires_at'>,
+  refunds: ReadonlyArray<{ status: RefundStatus }>,
+  now: Date,
+): Date | null {
+  const ageMs = now.getTime() - payment.created_at.getTime()
+  const isSettling = refunds.some(({ status }) => status === 'pending' || status === 'unknown')
+  const isWaiting = isOpen(payment.status) || payment.status === 'authorized' || isSettling
+  if (!isWaiting || ageMs > longestOpenMs) return null
+  const byAgeMs = Math.min(Math.max(ageMs / 2, soonestMs), latestMs)
+  const expiryMs = payment.expires_at === null ? Infinity : payment.expires_at.getTime() - now.getTime()
+  const waitMs = expiryMs >= 0 ? Math.min(byAgeMs, expiryMs + marginMs) : byAgeMs
+  return new Date(now.getTime() + waitMs)
+}
+
+/** @returns undefined when there were enough looks. */
+export function nextRecoveryAt(round: number, now: Date): Date | undefined {
+  if (round >= mostRecoveries) return undefined
+  return new Date(now.getTime() + (recoveryWaitsMs[round] ?? hour))
+}

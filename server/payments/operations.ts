@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Kysely } from 'kysely'
+import type { NotDone, Outcome } from '#connections'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { wakeWork } from '#jobs'
+import type { Account } from './accounts.ts'
+import { toCheckoutCommand, toPaymentCommand, toRef } from './commands.ts'
+import { traceOf } from './events.ts'
+import type { Operation } from './operation.ts'
+import { timeCall, writeLog } from './payment-log.ts'
+import type { MethodChoice, PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
+import { type PaymentRow, updatePayment } from './queries.ts'
+import { settleOperation } from './settlement.ts'
+
+/** Between the end of a call's time and the janitor's first look at it: our own commit may be slow. */
+const graceMs = 5_000
+const mostTries = 3
+const longestWaitMs = 3_000
+
+export interface CallResult {
+  snapshot?: PaymentSnapshot
+  refund?: RefundSnapshot
+}
+
+/** A call that is written down and will be made once the transaction has committed. */
+export interface PreparedCall {
+  paymentId: string
+  operation: Operation
+  account: Account
+  run(): Promise<Outcome<CallResult>>
+}
+
+export interface NewOperation {
+  kind: Operation['kind']
+  amount?: number
+  refundId?: string
+  isFull?: boolean
+  saved?: Extract<MethodChoice, { kind: 'saved' }>
+}
+
+const actions: Record<Operation['kind'], string> = {
+  create: 'create_payment',
+  commit: 'confirm_payment',
+  capture: 'capture_payment',
+  cancel: 'cancel_payment',
+  refund: 'refund_payment',
+}
+
+/** Makes an operation the payment's one: written down with the caller's transaction, before any call. */
+export async function prepareOperation(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  account: Account,
+  wanted: NewOperation,
+): Promise<PreparedCall> {
+  const logId = await logCall(context, db, traceOf(scope, payment), payment, wanted)
+  const operation = toOperation(context, payment, wanted, logId)
+  await updatePayment(db, scope.tenantId, payment.id, {
+    operation: JSON.stringify(operation),
+    check_at: deadlineOf(context),
+  })
+  return toCall(context, payment, account, operation, wanted)
+}
+
+export function logCall(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  wanted: Pick<NewOperation, 'kind' | 'amount'>,
+): Promise<string> {
+  return writeLog(context, db, scope, {
+    subject: payment.id,
+    provider: payment.provider,
+    action:
+      wanted.kind === 'create' && payment.flow === 'checkout' ? 'create_checkout' : actions[wanted.kind],
+    amount: wanted.amount ?? payment.amount,
+  })
+}
+
+export function toOperation(
+  context: Context,
+  payment: PaymentRow,
+  wanted: NewOperation,
+  logId: string,
+): Operation {
+  return {
+    kind: wanted.kind,
+    // The payment's own id where there is but one such call, so that a repetition can't become a second one.
+    key: wanted.refundId ?? (wanted.kind === 'create' ? payment.id : logId),
+    logId,
+    ...(wanted.amount !== undefined && { amount: wanted.amount }),
+    ...(wanted.refundId !== undefined && { refundId: wanted.refundId }),
+    calledAt: context.now().toISOString(),
+    state: 'running',
+    round: 0,
+  }
+}
+
+/** When a call is certainly over or its process dead. */
+export function deadlineOf(context: Context): Date {
+  const longestMs = context.config.providerTimeoutMs * mostTries + longestWaitMs * (mostTries - 1) + graceMs
+  return new Date(context.now().getTime() + longestMs)
+}
+
+export function toCall(
+  context: Context,
+  payment: PaymentRow,
+  account: Account,
+  operation: Operation,
+  { isFull = false, saved }: Pick<NewOperation, 'isFull' | 'saved'> = {},
+): PreparedCall {
+  const { provider, context: providerContext } = account
+  const ref = toRef(payment)
+  const verbs: Record<Operation['kind'], () => Promise<Outcome<CallResult>>> = {
+    create: async () =>
+      payment.flow === 'checkout'
+        ? provider.createCheckout(toCheckoutCommand(context, payment), providerContext)
+        : (provider.createPayment?.(toPaymentCommand(context, payment, saved), providerContext) ??
+          notOffered),
+    commit: async () => provider.commit?.(ref, providerContext) ?? notOffered,
+    capture: async () =>
+      provider.capture?.(ref, operation.amount ?? payment.amount, operation.key, providerContext) ??
+      notOffered,
+    cancel: async () => provider.cancel?.(ref, operation.key, providerContext) ?? notOffered,
+    refund: () => {
+      const { refundId = '', amount = payment.amount, key } = operation
+      return provider.refund(ref, { refundId, amount, isFull, key }, providerContext)
+    },
+  }
+  return { paymentId: payment.id, operation, account, run: verbs[operation.kind] }
+}
+
+const notOffered: NotDone = {
+  outcome: 'refused',
+  error: { kind: 'content', retry: 'never', failover: false, message: 'The provider does not offer this.' },
+}
+
+export interface PerformedCall {
+  payment: PaymentRow | undefined
+  outcome: Outcome<CallResult>
+}
+
+/** Makes the call and writes down how it ended. A call that certainly had no effect is made again, a few times. */
+export async function performCall(
+  context: Context,
+  scope: TenantScope,
+  call: PreparedCall,
+): Promise<PerformedCall> {
+  const finished = await timeCall(() => tryCall(call), call.account.lastAnswer)
+  const payment = await context.database.asTenant(scope, (db) =>
+    settleOperation(context, db, scope, { ...call, ...finished }),
+  )
+  wakeWork('delivery')
+  return { payment, outcome: finished.outcome }
+}
+
+export interface TriedCall<Done> {
+  account: Account
+  run(): Promise<Outcome<Done>>
+}
+
+export async function tryCall<Done extends object>(call: TriedCall<Done>): Promise<Outcome<Done>> {
+  for (let attempt = 1; ; attempt += 1) {
+    const startedAt = performance.now()
+    const outcome = await call.run()
+    const wasQuick = performance.now() - startedAt < call.account.context.timeoutMs / 2
+    const waitMs = attempt < mostTries && wasQuick ? waitAfter(call, outcome, attempt) : undefined
+    if (waitMs === undefined) return outcome
+    await sleep(waitMs)
+  }
+}
+
+/** Undefined: not to be made again here. */
+function waitAfter(call: TriedCall<object>, outcome: Outcome<object>, attempt: number): number | undefined {
+  if (outcome.outcome === 'done') return undefined
+  const { retry } = outcome.error
+  // A connection that broke is tried once more under its key at once, as the providers' own libraries do.
+  const isKept = call.account.provider.capabilities.idempotency !== undefined
+  if (outcome.outcome === 'unknown') return isKept && retry === 'backoff' && attempt === 1 ? 50 : undefined
+  if (retry === 'never') return undefined
+  const waitMs = typeof retry === 'object' ? retry.afterMs : 200 * 4 ** (attempt - 1)
+  return waitMs <= longestWaitMs ? waitMs : undefined
+}

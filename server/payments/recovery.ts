@@ -1,0 +1,291 @@
+import type { Kysely } from 'kysely'
+import type { Outcome } from '#connections'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { notFound } from '#core/errors.ts'
+import { wakeWork } from '#jobs'
+import { type Account, openAccount } from './accounts.ts'
+import { nextRecoveryAt } from './checks.ts'
+import { toRef } from './commands.ts'
+import { traceOf } from './events.ts'
+import { findChoice } from './methods/saved-methods.ts'
+import type { Operation } from './operation.ts'
+import { type CallResult, deadlineOf, logCall, performCall, type PreparedCall, toCall } from './operations.ts'
+import { logRead, timeCall, writeLog } from './payment-log.ts'
+import { readJson } from './presentation.ts'
+import type { PaymentSnapshot, Windows } from './providers/provider.ts'
+import { listRefunds, lockPayment, type PaymentRow, updatePayment } from './queries.ts'
+import { sumSpoken } from './refund-rows.ts'
+import { moveRefund } from './settlement.ts'
+import { applySnapshot, savePayment } from './snapshots.ts'
+import { isOpen } from './status.ts'
+
+/** Makes a call; where the provider says that its state does not allow it, the state is read at once. */
+export async function runOperation(
+  context: Context,
+  scope: TenantScope,
+  call: PreparedCall,
+): Promise<{ payment: PaymentRow; outcome: Outcome<CallResult> }> {
+  const { payment, outcome } = await performCall(context, scope, call)
+  const wasState = outcome.outcome === 'refused' && outcome.error.kind === 'state'
+  const current = wasState ? await lookAtPayment(context, scope, call.paymentId, 'call') : payment
+  if (current === undefined) throw notFound('payment', call.paymentId)
+  return { payment: current, outcome }
+}
+
+export type Look = 'call' | 'webhook' | 'return' | 'janitor' | 'reconciliation' | 'request'
+
+/**
+ * Reads a payment at its provider and brings ours in line: the one path of webhook, return and janitor. An
+ * operation without a known end is judged by what was read: it had its effect, or it is made again where that
+ * can't double, or it is given up.
+ */
+export async function lookAtPayment(
+  context: Context,
+  scope: TenantScope,
+  paymentId: string,
+  look: Look,
+): Promise<PaymentRow | undefined> {
+  const opened = await context.database.asTenant(scope, async (db) => {
+    const payment = await lockPayment(db, scope.tenantId, paymentId)
+    if (payment === undefined) return undefined
+    return { payment, account: await openAccount(context, db, scope, payment) }
+  })
+  if (opened === undefined) return undefined
+  const { payment, account } = opened
+  const ended = await timeCall(
+    () => account.provider.read(toRef(payment), account.context),
+    account.lastAnswer,
+  )
+  const judged = await context.database.asTenant(scope, async (db) => {
+    const current = await lockPayment(db, scope.tenantId, paymentId)
+    if (current === undefined) return undefined
+    const entry = {
+      subject: paymentId,
+      provider: payment.provider,
+      action: 'read_payment',
+      note: words[look],
+    }
+    await logRead(context, db, traceOf(scope, payment), entry, ended)
+    return judge(context, db, scope, { payment: current, account, read: ended.outcome })
+  })
+  wakeWork('delivery')
+  if (judged?.again === undefined) return judged?.payment
+  return (await performCall(context, scope, judged.again)).payment
+}
+
+export const words: Record<Look, string> = {
+  call: 'Read because the provider said that its state does not allow the call.',
+  webhook: 'Read because a webhook spoke of it.',
+  return: 'Read because the customer came back.',
+  janitor: 'Read by the janitor.',
+  reconciliation: 'Read for reconciliation.',
+  request: 'Read on request.',
+}
+
+interface Reading {
+  payment: PaymentRow
+  account: Account
+  read: Outcome<{ snapshot: PaymentSnapshot | undefined }>
+}
+
+interface Judgement {
+  payment: PaymentRow
+  /** A call to make once this has committed. */
+  again?: PreparedCall
+}
+
+async function judge(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  reading: Reading,
+): Promise<Judgement> {
+  const { payment, read } = reading
+  const operation = readJson<Operation>(payment.operation)
+  const isOurs = operation !== null && isOver(context, operation)
+  if (read.outcome !== 'done') {
+    if (isOurs) return { payment: await waitOn(context, db, scope, payment, operation) }
+    return { payment: await lookLater(context, db, scope, payment) }
+  }
+  const { snapshot } = read
+  const seen =
+    snapshot === undefined
+      ? payment
+      : await applySnapshot(context, db, scope, payment, snapshot, keep(payment))
+  if (!isOurs) {
+    const isHeld = seen.status === 'authorized' || snapshot === undefined
+    return { payment: isHeld ? await lookLater(context, db, scope, seen) : seen }
+  }
+  if (await hasEffect(db, seen, operation, snapshot)) {
+    const change = { operation: null, check_at: undefined }
+    const refunds = await listRefunds(db, scope.tenantId, seen.id)
+    return { payment: await savePayment(context, db, scope, seen, { change, refunds, steps: [] }) }
+  }
+  return judgeAbsent(context, db, scope, { ...reading, payment: seen }, operation)
+}
+
+const hourMs = 60 * 60 * 1000
+
+/** What ended by time ends here as well, also where the provider has no word for it or does not tell any more. */
+async function lookLater(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+): Promise<PaymentRow> {
+  if (payment.operation !== null) return payment
+  const { captureDays = 0 } = JSON.parse(payment.windows) as Windows
+  const heldMs = context.now().getTime() - (payment.authorized_at ?? payment.created_at).getTime()
+  const isLetGo = payment.status === 'authorized' && heldMs > captureDays * 24 * hourMs + hourMs
+  const openMs = context.now().getTime() - (payment.expires_at?.getTime() ?? Infinity)
+  const isDeserted = payment.status === 'requires_action' && openMs > 24 * hourMs
+  const change =
+    isLetGo || isDeserted
+      ? { status: 'expired' as const, action: null, expires_at: null, ended_at: context.now() }
+      : {}
+  const refunds = payment.status === 'confirmed' ? await listRefunds(db, scope.tenantId, payment.id) : []
+  return savePayment(context, db, scope, payment, { change, refunds, steps: [] })
+}
+
+/** What was due for an operation stays due while it has no end. */
+function keep(payment: PaymentRow) {
+  return payment.operation === null ? {} : { check_at: payment.check_at }
+}
+
+/** Not running in a process that lives. */
+export function isOver(context: Context, operation: Pick<Operation, 'state' | 'calledAt'>): boolean {
+  if (operation.state === 'unknown') return true
+  const ageMs = context.now().getTime() - Date.parse(operation.calledAt)
+  return ageMs > deadlineOf(context).getTime() - context.now().getTime() - 1
+}
+
+async function hasEffect(
+  db: Kysely<Tables>,
+  payment: PaymentRow,
+  operation: Operation,
+  snapshot: PaymentSnapshot | undefined,
+): Promise<boolean> {
+  switch (operation.kind) {
+    case 'create':
+      return snapshot !== undefined && payment.flow === 'direct'
+    case 'commit':
+      return payment.status !== 'requires_action'
+    case 'capture':
+      return payment.status === 'confirmed'
+    case 'cancel':
+      return !isOpen(payment.status) && payment.status !== 'authorized'
+    case 'refund': {
+      const refunds = await listRefunds(db, payment.tenant_id, payment.id)
+      return refunds.some(({ id, provider_refund_id: known }) => id === operation.refundId && known !== null)
+    }
+  }
+}
+
+/** As long as the libraries of the providers repeat by themselves: later a charge would come as a surprise. */
+const longestCreateMs = 15 * 60 * 1000
+/** After this a request that was on its way has arrived or is lost. */
+const settledMs = 30 * 1000
+
+async function judgeAbsent(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  { payment, account }: Reading,
+  operation: Operation,
+): Promise<Judgement> {
+  const isKept = account.provider.capabilities.idempotency !== undefined
+  const calledMs = context.now().getTime() - Date.parse(operation.calledAt)
+  const ageMs = context.now().getTime() - payment.created_at.getTime()
+  // Without a key at the provider the first call must be past before a second is safe.
+  const isPast = isKept || calledMs > settledMs + context.config.providerTimeoutMs
+  if (!isPast) return { payment: await waitOn(context, db, scope, payment, operation) }
+  const isPage = operation.kind === 'create' && payment.flow === 'checkout'
+  const mayRepeat = operation.kind !== 'create' || (isKept && ageMs < longestCreateMs && !isPage)
+  if (!mayRepeat) return { payment: await giveUp(context, db, scope, payment, operation) }
+  if (operation.round > 60) return { payment: await waitOn(context, db, scope, payment, operation) }
+  return { payment, again: await prepareAgain(context, db, scope, { payment, account, operation }) }
+}
+
+async function prepareAgain(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  { payment, account, operation }: { payment: PaymentRow; account: Account; operation: Operation },
+): Promise<PreparedCall> {
+  const trace = traceOf(scope, payment)
+  const logId = await logCall(context, db, trace, payment, {
+    kind: operation.kind,
+    ...(operation.amount !== undefined && { amount: operation.amount }),
+  })
+  const again: Operation = {
+    ...operation,
+    logId,
+    state: 'running',
+    calledAt: context.now().toISOString(),
+    round: operation.round + 1,
+  }
+  await updatePayment(db, scope.tenantId, payment.id, {
+    operation: JSON.stringify(again),
+    check_at: deadlineOf(context),
+  })
+  const refunds = await listRefunds(db, scope.tenantId, payment.id)
+  const saved =
+    payment.method_id === null ? undefined : await findChoice(context, db, scope, payment.method_id)
+  return toCall(context, payment, account, again, {
+    isFull: sumSpoken(refunds) === payment.captured,
+    ...(saved !== undefined && { saved }),
+  })
+}
+
+/** Nothing more is known: look again later, or leave it to a person. */
+async function waitOn(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  operation: Operation,
+): Promise<PaymentRow> {
+  const round = operation.round + 1
+  const checkAt = nextRecoveryAt(round, context.now())
+  const change = {
+    operation: JSON.stringify({ ...operation, state: 'unknown', round } satisfies Operation),
+    check_at: checkAt ?? null,
+    ...(operation.kind === 'create' && payment.status === 'pending' && { status: 'unknown' as const }),
+  }
+  if (checkAt === undefined) {
+    await writeLog(context, db, traceOf(scope, payment), {
+      subject: payment.id,
+      provider: payment.provider,
+      action: 'decided',
+      note: 'The provider could not tell for three days what became of the call. A person has to look there.',
+    })
+  }
+  const moved =
+    operation.kind === 'refund'
+      ? await moveRefund(context, db, payment, operation, 'unknown', null)
+      : { refunds: [], steps: [] }
+  return savePayment(context, db, scope, payment, { change, ...moved })
+}
+
+async function giveUp(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  operation: Operation,
+): Promise<PaymentRow> {
+  await writeLog(context, db, traceOf(scope, payment), {
+    subject: payment.id,
+    provider: payment.provider,
+    action: 'decided',
+    note: 'The provider knows nothing of it: no money was taken, and it is not tried again.',
+  })
+  const failure = JSON.stringify({ code: 'not_processed', providerCode: 'not_found', retry: 'same' })
+  const change = {
+    operation: null,
+    ...(isOpen(payment.status) &&
+      operation.kind === 'create' && { status: 'failed' as const, failure, ended_at: context.now() }),
+  }
+  return savePayment(context, db, scope, payment, { change, refunds: [], steps: [] })
+}

@@ -1,0 +1,130 @@
+import type { Kysely } from 'kysely'
+import type { Tables } from '#core/database.ts'
+import { createId } from '#core/ids.ts'
+import type { PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
+import { insertRefund, type PaymentRow, type RefundRow, updateRefund } from './queries.ts'
+
+export interface RefundStep {
+  refund: RefundRow
+  /** Of the refund itself: `refund.created`, `refund.succeeded` … */
+  type: string
+}
+
+export interface MergedRefunds {
+  refunds: RefundRow[]
+  /** What happened, in order. */
+  steps: RefundStep[]
+}
+
+/** Brings our refunds in line with what the provider says: its list where it keeps one, else the sum. */
+export async function mergeRefunds(
+  db: Kysely<Tables>,
+  payment: PaymentRow,
+  refunds: readonly RefundRow[],
+  snapshot: PaymentSnapshot,
+  now: Date,
+): Promise<MergedRefunds> {
+  const merged: MergedRefunds = { refunds: [...refunds], steps: [] }
+  const seen = snapshot.refunds ?? refundsFromSum(refunds, snapshot.refunded)
+  for (const one of seen) await mergeRefund(db, payment, merged, one, now)
+  return merged
+}
+
+/** Sum of what was given back. */
+export function sumRefunded(refunds: readonly RefundRow[]): number {
+  return sum(refunds.filter(({ status }) => status === 'succeeded'))
+}
+
+/** What is given back or may still be: no second refund may spend it. */
+export function sumSpoken(refunds: readonly RefundRow[]): number {
+  return sum(refunds.filter(({ status }) => status !== 'failed' && status !== 'canceled'))
+}
+
+function sum(refunds: readonly RefundRow[]): number {
+  return refunds.reduce((total, { amount }) => total + amount, 0)
+}
+
+/** A provider without a list tells only how much is gone: first it is what we asked for, the rest was done elsewhere. */
+export function refundsFromSum(refunds: readonly RefundRow[], refunded: number): RefundSnapshot[] {
+  let missing = refunded - sumRefunded(refunds)
+  const found: RefundSnapshot[] = []
+  for (const { id, amount, status } of refunds) {
+    if ((status !== 'pending' && status !== 'unknown') || amount > missing) continue
+    missing -= amount
+    found.push({ providerRefundId: `made_${id}`, refundId: id, amount, status: 'succeeded' })
+  }
+  if (missing > 0) {
+    found.push({ providerRefundId: `found_at_${refunded}`, amount: missing, status: 'succeeded' })
+  }
+  return found
+}
+
+/** One refund as the provider tells it: known by its id, by ours, or as the open one of the same amount. */
+export async function mergeRefund(
+  db: Kysely<Tables>,
+  payment: PaymentRow,
+  merged: MergedRefunds,
+  seen: RefundSnapshot,
+  now: Date,
+): Promise<void> {
+  const known =
+    merged.refunds.find((row) => row.provider_refund_id === seen.providerRefundId) ??
+    merged.refunds.find((row) => row.id === seen.refundId && row.provider_refund_id === null) ??
+    merged.refunds.find(
+      (row) =>
+        seen.refundId === undefined &&
+        row.provider_refund_id === null &&
+        row.amount === seen.amount &&
+        row.status !== 'failed',
+    )
+  if (known === undefined) {
+    const row = foundRefund(payment, seen, now)
+    await insertRefund(db, row)
+    merged.refunds.push(row)
+    merged.steps.push({ refund: row, type: 'refund.created' })
+    if (row.status !== 'pending' && row.status !== 'unknown') {
+      merged.steps.push({ refund: row, type: `refund.${row.status}` })
+    }
+    return
+  }
+  const moves =
+    seen.status !== 'unknown' && seen.status !== known.status && mayMove(known.status, seen.status)
+  if (!moves && known.provider_refund_id === seen.providerRefundId) return
+  const change = {
+    provider_refund_id: seen.providerRefundId,
+    ...(seen.kind !== undefined && { kind: seen.kind }),
+    ...(moves && {
+      status: seen.status,
+      failure: seen.failure === undefined ? null : JSON.stringify(seen.failure),
+      settled_at: seen.status === 'pending' ? null : now,
+    }),
+  }
+  await updateRefund(db, payment.tenant_id, known.id, change)
+  const row = { ...known, ...change }
+  merged.refunds[merged.refunds.indexOf(known)] = row
+  if (moves && row.status !== 'pending') merged.steps.push({ refund: row, type: `refund.${row.status}` })
+}
+
+/** A bank may still send a refund back; nothing else undoes an end. */
+export function mayMove(from: RefundRow['status'], to: RefundRow['status']): boolean {
+  if (from === 'pending' || from === 'unknown') return true
+  return (from === 'succeeded' && to === 'failed') || (from === 'failed' && to === 'succeeded')
+}
+
+function foundRefund(payment: PaymentRow, seen: RefundSnapshot, now: Date): RefundRow {
+  return {
+    id: createId('rfd', now),
+    tenant_id: payment.tenant_id,
+    payment_id: payment.id,
+    provider_refund_id: seen.providerRefundId,
+    amount: seen.amount,
+    status: seen.status,
+    kind: seen.kind ?? 'refund',
+    reason: null,
+    reference: null,
+    source: 'provider',
+    failure: seen.failure === undefined ? null : JSON.stringify(seen.failure),
+    created_at: now,
+    settled_at: seen.status === 'pending' ? null : now,
+  }
+}

@@ -1,0 +1,154 @@
+import type { Kysely } from 'kysely'
+import type { ErrorKind, Outcome, ProviderError, RecordedAnswer } from '#connections'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { nextRecoveryAt } from './checks.ts'
+import type { FailureCode } from './failures.ts'
+import type { Operation } from './operation.ts'
+import type { CallResult, PreparedCall } from './operations.ts'
+import { finishLog } from './payment-log.ts'
+import { readJson } from './presentation.ts'
+import type { Failure } from './providers/provider.ts'
+import { listRefunds, lockPayment, type PaymentChange, type PaymentRow, updateRefund } from './queries.ts'
+import { mergeRefund, type RefundStep, sumRefunded } from './refund-rows.ts'
+import { applySnapshot, savePayment } from './snapshots.ts'
+import { isOpen } from './status.ts'
+
+export interface EndedCall extends PreparedCall {
+  outcome: Outcome<CallResult>
+  answer: RecordedAnswer | undefined
+  durationMs: number
+}
+
+/** Writes down how a call ended and all that follows from it. The operation ends with it, unless nobody knows. */
+export async function settleOperation(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  call: EndedCall,
+): Promise<PaymentRow | undefined> {
+  const payment = await lockPayment(db, scope.tenantId, call.paymentId)
+  await finishLog(db, scope, call.operation.logId, call)
+  if (payment === undefined) return undefined
+  const { outcome, operation } = call
+  // The janitor may have been faster: then only what this call learnt is new.
+  const isOurs = readJson<Operation>(payment.operation)?.key === operation.key
+  if (outcome.outcome === 'done') {
+    return settleDone(context, db, scope, payment, {
+      ...outcome,
+      operation,
+      ends: isOurs ? { operation: null } : {},
+    })
+  }
+  if (!isOurs) return payment
+  const isRefused = outcome.outcome === 'refused' && outcome.error.kind !== 'state'
+  return isRefused && mayEndByRefusal(operation, outcome.error)
+    ? settleRefused(context, db, scope, payment, operation, outcome.error)
+    : settleUnknown(context, db, scope, payment, operation, outcome.error)
+}
+
+/** A confirmation that could not be made now is still owed to the customer who paid: the janitor makes it. */
+function mayEndByRefusal(operation: Operation, error: ProviderError): boolean {
+  return operation.kind !== 'commit' || error.retry === 'never'
+}
+
+async function settleDone(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  { snapshot, refund, operation, ends }: CallResult & { operation: Operation; ends: PaymentChange },
+): Promise<PaymentRow> {
+  if (refund === undefined) {
+    if (snapshot === undefined) return payment
+    return applySnapshot(context, db, scope, payment, snapshot, ends)
+  }
+  const refunds = await listRefunds(db, scope.tenantId, payment.id)
+  const merged = { refunds, steps: [] as RefundStep[] }
+  await mergeRefund(db, payment, merged, { ...refund, refundId: operation.refundId ?? '' }, context.now())
+  const change = { refunded: sumRefunded(merged.refunds), ...ends }
+  return savePayment(context, db, scope, payment, { change, ...merged })
+}
+
+async function settleRefused(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  operation: Operation,
+  error: ProviderError,
+): Promise<PaymentRow> {
+  const failure = JSON.stringify(failureFrom(error))
+  if (operation.kind === 'refund') {
+    const steps = await moveRefund(context, db, payment, operation, 'failed', failure)
+    return savePayment(context, db, scope, payment, { change: { operation: null }, ...steps })
+  }
+  const ends = operation.kind === 'create' && isOpen(payment.status)
+  const change: PaymentChange = {
+    operation: null,
+    ...(ends && { status: 'failed', failure, ended_at: context.now(), method_token: null, action: null }),
+  }
+  return savePayment(context, db, scope, payment, { change, refunds: [], steps: [] })
+}
+
+async function settleUnknown(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+  operation: Operation,
+  error: ProviderError,
+): Promise<PaymentRow> {
+  const isPage = operation.kind === 'create' && payment.flow === 'checkout'
+  // A page that nobody was shown can't take money: the caller makes another payment.
+  if (isPage) return settleRefused(context, db, scope, payment, operation, error)
+  const left: Operation = { ...operation, state: 'unknown' }
+  const check: PaymentChange = {
+    operation: JSON.stringify(left),
+    check_at: nextRecoveryAt(operation.round, context.now()) ?? null,
+  }
+  if (operation.kind === 'refund') {
+    const steps = await moveRefund(context, db, payment, operation, 'unknown', null)
+    return savePayment(context, db, scope, payment, { change: check, ...steps })
+  }
+  const isNew = operation.kind === 'create' && payment.status === 'pending'
+  const change: PaymentChange = { ...check, ...(isNew && { status: 'unknown' }) }
+  return savePayment(context, db, scope, payment, { change, refunds: [], steps: [] })
+}
+
+/** Moves our own refund by what became of its call, unless more is known of it already. */
+export async function moveRefund(
+  context: Context,
+  db: Kysely<Tables>,
+  payment: PaymentRow,
+  operation: Operation,
+  status: 'failed' | 'unknown',
+  failure: string | null,
+): Promise<{ refunds: Awaited<ReturnType<typeof listRefunds>>; steps: RefundStep[] }> {
+  const refunds = await listRefunds(db, payment.tenant_id, payment.id)
+  const row = refunds.find(({ id }) => id === operation.refundId)
+  const isWaiting = row?.status === 'pending' || row?.status === 'unknown'
+  if (row === undefined || !isWaiting || row.provider_refund_id !== null || row.status === status) {
+    return { refunds, steps: [] }
+  }
+  const change = { status, failure, settled_at: status === 'failed' ? context.now() : null }
+  await updateRefund(db, payment.tenant_id, row.id, change)
+  const refund = { ...row, ...change }
+  refunds[refunds.indexOf(row)] = refund
+  return { refunds, steps: [{ refund, type: `refund.${status}` }] }
+}
+
+const codes: Partial<Record<ErrorKind, FailureCode>> = {
+  rate_limited: 'processing_error',
+  transient: 'not_processed',
+  content: 'invalid_data',
+}
+
+/** A call that certainly had no effect, as a reason. */
+export function failureFrom(error: ProviderError): Failure {
+  return {
+    code: codes[error.kind] ?? 'provider_refused',
+    providerCode: error.code ?? error.kind,
+    retry: error.retry === 'never' ? 'never' : 'same',
+  }
+}
