@@ -13,7 +13,6 @@ import type { Call, Reply } from './http.ts'
 import { paymentCalls } from './payments/payment-control.ts'
 import { paymentProviderIds } from './payments/simulator.ts'
 import type { PaymentAccountView, PaymentSimulator } from './payments/simulator.ts'
-import { inputError } from './providers/simulator.ts'
 import type { AccountView, Simulator } from './providers/simulator.ts'
 import type { Site } from './site.ts'
 import { providerIds } from './world.ts'
@@ -119,12 +118,12 @@ function describeCalls(): Record<string, string> {
 function listAccounts({ simulators, payments }: Site): Array<AccountView | PaymentAccountView> {
   return [
     ...Object.values(simulators).flatMap((simulator) => simulator.listAccounts()),
-    ...[...payments.values()].flatMap((simulator) => simulator.listAccounts()),
+    ...Object.values(payments).flatMap((simulator) => simulator.listAccounts()),
   ]
 }
 
 function listSimulators(site: Site): Array<Simulator | PaymentSimulator> {
-  return [...Object.values(site.simulators), ...site.payments.values()]
+  return [...Object.values(site.simulators), ...Object.values(site.payments)]
 }
 
 function simulatorOf(site: Site, name: string | undefined): Simulator {
@@ -133,9 +132,7 @@ function simulatorOf(site: Site, name: string | undefined): Simulator {
 
 function anySimulatorOf(site: Site, name: string | undefined): Simulator | PaymentSimulator {
   const id = z.enum([...providerIds, ...paymentProviderIds]).parse(name)
-  const simulator = listSimulators(site).find((one) => one.id === id)
-  if (!simulator) throw inputError('provider', 'is not simulated')
-  return simulator
+  return { ...site.simulators, ...site.payments }[id]
 }
 
 const settingsSchema = z

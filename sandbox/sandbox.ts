@@ -124,7 +124,7 @@ async function answer(site: Site, request: IncomingMessage, target: string, body
   if (prefix === 'sandbox') return answerControl(site, call)
   const simulator = findSimulator(site, prefix)
   if (!simulator) {
-    const providers = [...Object.keys(site.simulators), ...site.payments.keys()]
+    const providers = [...Object.keys(site.simulators), ...Object.keys(site.payments)]
     return replyJson(404, { error: `nothing lives at ${call.path}`, providers })
   }
   return simulator.answer({ ...call, path: call.path.slice(prefix.length + 1) })
@@ -137,7 +137,7 @@ function splitOnce(text: string, separator: string): [string, string] {
 
 function findSimulator(site: Site, prefix: string): Simulator | PaymentSimulator | undefined {
   const paymentId = paymentProviderIds.find((known) => known === prefix)
-  if (paymentId) return site.payments.get(paymentId)
+  if (paymentId) return site.payments[paymentId]
   const id = providerIds.find((known) => known === prefix)
   return id && site.simulators[id]
 }

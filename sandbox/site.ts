@@ -1,4 +1,4 @@
-import type { PaymentSimulators } from './payments/index.ts'
+import type { PaymentProviderId, PaymentSimulator } from './payments/simulator.ts'
 import type { Simulator } from './providers/simulator.ts'
 import type { ProviderId, World } from './world.ts'
 
@@ -6,7 +6,7 @@ import type { ProviderId, World } from './world.ts'
 export type Site = {
   world: World
   simulators: Record<ProviderId, Simulator>
-  payments: PaymentSimulators
+  payments: Record<PaymentProviderId, PaymentSimulator>
   /** Back to the settings it was started with. */
   resetSettings(): void
 }

@@ -3,10 +3,10 @@ import { listCallbacks } from '../callbacks.ts'
 import type { Callback } from '../callbacks.ts'
 import { faults, magicRecipients } from '../faults.ts'
 import type { Reply } from '../http.ts'
-import type { PaymentProviderId } from '../payments/simulator.ts'
+import { paymentProviderIds } from '../payments/simulator.ts'
 import type { Site } from '../site.ts'
 import { providerIds } from '../world.ts'
-import type { ProviderId, World } from '../world.ts'
+import type { World } from '../world.ts'
 import { clockOf, renderAnswer, renderConversation, titles } from './cards.ts'
 import { listConversations } from './conversations.ts'
 import { html, trusted } from './html.ts'
@@ -18,6 +18,7 @@ import { style } from './style.ts'
 const SHOWN_CONVERSATIONS = 12
 const SHOWN_CALLBACKS = 14
 const LOOKED_AT = 500
+const allProviderIds = [...providerIds, ...paymentProviderIds]
 
 /** The sandbox for people: what was sent, how callbacks were answered, and a pen for the customer. */
 export function renderPage(site: Site): Reply {
@@ -40,13 +41,13 @@ export function renderPage(site: Site): Reply {
         ${renderTop(world)}
         <main>
           <section class="wall" id="wall" data-live>
-            ${total === 0 ? renderWelcome(site) : null}
+            ${total === 0 ? renderWelcome(world) : null}
             ${shown.map((conversation) => renderConversation(world, conversation))}
             ${total > shown.length ? html`<p class="more">and ${total - shown.length} more conversations: <code>GET /sandbox/messages</code></p>` : null}
           </section>
           <aside>
             ${renderPen(site)} ${renderPayments(site)} ${renderCallbacks(world)} ${renderMagic()}
-            ${renderAddresses(site)}
+            ${renderAddresses(world)}
           </aside>
         </main>
         <script nonce="${nonce}">
@@ -85,8 +86,8 @@ function renderCount(value: number, label: string, tone = ''): Html {
   return html`<li class="${tone}"><b>${value}</b> ${label}</li>`
 }
 
-function renderWelcome(site: Site): Html {
-  const lines = listProviders(site).map((id) => `PROVIDER_URL_${id.toUpperCase()}=${site.world.url}/${id}`)
+function renderWelcome(world: World): Html {
+  const lines = allProviderIds.map((id) => `PROVIDER_URL_${id.toUpperCase()}=${world.url}/${id}`)
   return html`<div class="welcome">
     <h2>Nothing was sent yet</h2>
     <p>
@@ -96,10 +97,6 @@ function renderWelcome(site: Site): Html {
     </p>
     <pre>${lines.join('\n')}</pre>
   </div>`
-}
-
-function listProviders({ payments }: Site): Array<ProviderId | PaymentProviderId> {
-  return [...providerIds, ...payments.keys()]
 }
 
 const kinds = [
@@ -197,13 +194,12 @@ function renderMagic(): Html {
   </section>`
 }
 
-function renderAddresses(site: Site): Html {
-  const { world } = site
+function renderAddresses(world: World): Html {
   return html`<section class="panel">
     <h2>Addresses</h2>
     <table>
       <tbody>
-        ${listProviders(site).map(
+        ${allProviderIds.map(
           (id) =>
             html`<tr>
               <td>${titles[id]}</td>

@@ -156,7 +156,7 @@ export function openAccount(mp: Mercadopago, token: string): MercadopagoAccount 
 }
 
 export function createAccount(mp: Mercadopago, token: string, name = nameByToken(token)): MercadopagoAccount {
-  const [, application, user] = /^(?:TEST|APP_USR)-(\d{6,16})-.*-(\d{6,12})$/.exec(token) ?? []
+  const [, application, user] = /^(?:TEST|APP_USR)-(\d{1,16})-\d+-\w+-(\d{1,12})$/.exec(token) ?? []
   const seed = seedFrom('mercadopago', token)
   return addKeyAccount(mp.accounts, {
     name,

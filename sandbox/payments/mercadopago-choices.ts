@@ -58,7 +58,7 @@ function subscribe(mp: Mercadopago, preapproval: Preapproval, choice: Choice): P
   const method = findMethod(account.siteId, choice.method)
   if (!method?.type.endsWith('_card')) throw inputError('method', 'must be a card')
   const card = createTestCard(method, choice.holder ?? 'APRO', mp.world.now())
-  
+  if (chargeCard(card).status !== 'approved') return { state: status, next: null }
   playTurn(mp, account, (turn) => {
     authorize(turn, preapproval, card)
     touch(turn, preapproval)

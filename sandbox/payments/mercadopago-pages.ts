@@ -88,7 +88,7 @@ function describePreference(mp: Mercadopago, preference: Preference): PayPage {
     isOpen: !['approved', 'refunded', 'charged_back', 'in_mediation', 'expired'].includes(state),
     fields: [cards, installments, reasons],
     choices: [
-      approve('Pagar'),
+      approve('Pagar', 'La tarjeta aprueba; vuelve por back_urls.success.'),
       decline,
       ...(takesCash(preference) ? [cash] : []),
       review,
@@ -115,7 +115,12 @@ function describePreapproval(preapproval: Preapproval, { world }: Mercadopago): 
     state: status,
     isOpen: status === 'pending',
     fields: [cards, reasons],
-    choices: [approve('Suscribirme'), decline, abort, closeTab],
+    choices: [
+      approve('Suscribirme', 'La tarjeta pasa la prueba; se cobra más o menos en una hora.'),
+      decline,
+      abort,
+      closeTab,
+    ],
     // A plan's link makes a subscription; what is chosen is about that one.
     action: `${world.url}/mercadopago/subscriptions/checkout?preapproval_id=${preapproval.id}`,
   }
@@ -125,8 +130,8 @@ function describePayment(payment: Payment): PayPage {
   const isChallenge = payment.detail === 'pending_challenge'
   const isTransfer = payment.method.type === 'bank_transfer'
   const choices = isChallenge
-    ? [approve('Confirmar con el banco'), failChallenge, timeOut, closeTab]
-    : [approve('Pagar'), ...(isTransfer ? [decline] : []), timeOut, closeTab]
+    ? [approve('Confirmar con el banco', 'El pago queda aprobado.'), failChallenge, timeOut, closeTab]
+    : [approve('Pagar', 'El pago queda aprobado.'), ...(isTransfer ? [decline] : []), timeOut, closeTab]
   return {
     provider: 'mercadopago',
     title: isChallenge ? 'Tu banco pide confirmar' : `Pagar con ${payment.method.name}`,
@@ -204,8 +209,8 @@ const reasons: PayField = {
   options: declineReasons.map((value) => ({ value, label: `${value}: ${findVerdict(value)!.detail}` })),
 }
 
-function approve(label: string): PayChoice {
-  return { name: 'approve', label, hint: 'La tarjeta aprueba; vuelve por back_urls.success.', tone: 'good' }
+function approve(label: string, hint: string): PayChoice {
+  return { name: 'approve', label, hint, tone: 'good' }
 }
 
 const decline: PayChoice = {

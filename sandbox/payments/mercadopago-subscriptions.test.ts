@@ -109,6 +109,21 @@ test('a retry with money on the card, or another card, heals a failed charge', a
   assert.deepEqual(await invoicesOf(seller, id), [['processed', 1, 'approved', '2026-01-31']])
 })
 
+test('a period that is paid starts the count of unpaid ones anew', async (t) => {
+  const seller = await startAt31(t)
+  const { id } = await subscribe(seller)
+  const twoPeriodsUnpaid = Array.from({ length: 10 }, () => 'FUND').join(' ')
+  const act = { provider: 'mercadopago', action: 'change_card', subscription: id }
+  await seller.sandbox.control('POST', '/act', {
+    ...act,
+    holder: `${twoPeriodsUnpaid} APRO ${twoPeriodsUnpaid}`,
+  })
+  await moveTo(seller, '2026-05-20T00:00:00Z')
+  const paid = (await invoicesOf(seller, id)).map(([, , status]) => status === 'approved')
+  assert.deepEqual(paid, [false, false, true, false])
+  assert.equal((await seller.call('GET', `/preapproval/${id}`)).body['status'], 'authorized')
+})
+
 test('a pause lets dates pass without charging; resuming charges the next one only; canceling ends it', async (t) => {
   const seller = await startAt31(t)
   const { call } = seller

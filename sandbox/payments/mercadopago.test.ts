@@ -232,11 +232,16 @@ test('the clock ends what waits: authorizations after five days, vouchers when t
 
 test('searches find by reference and by time, newest first, page by page', async (t) => {
   const { config, call, pay, sandbox } = await startSeller(t)
-  for (const reference of ['a', 'b', 'a']) await pay({ external_reference: reference })
+  const made: unknown[] = []
+  for (const reference of ['a', 'b', 'a'])
+    made.push((await pay({ external_reference: reference })).body['id'])
   const found = await new Payment(config()).search({
     options: { external_reference: 'a', sort: 'date_created' },
   })
-  assert.equal(found.paging?.total, 2)
+  const ids = found.results?.map(({ id }) => id)
+  assert.deepEqual([found.paging?.total, ids], [2, [made[2], made[0]]])
+  const refused = await call('GET', '/v1/payments/search?status=rejected')
+  assert.deepEqual(refused.body['results'], [])
   await sandbox.control('PATCH', '/settings', { clock_offset_ms: 2 * DAY_MS })
   const last = await pay({ external_reference: 'c' })
   const recent = await call('GET', '/v1/payments/search?range=date_created&begin_date=NOW-1DAY&end_date=NOW')

@@ -4,13 +4,11 @@ import type { ControlCalls } from '../control-call.ts'
 import { limitOf } from '../control-lists.ts'
 import { replyJson } from '../http.ts'
 import type { Reply } from '../http.ts'
-import { inputError } from '../providers/simulator.ts'
 import type { Site } from '../site.ts'
 import type { World } from '../world.ts'
 import type { LedgerEntry } from './ledger.ts'
 import { addPaymentFault, paymentFaults, paymentOperations } from './payment-faults.ts'
 import { paymentProviderIds } from './simulator.ts'
-import type { PaymentSimulator } from './simulator.ts'
 
 /** What the control API can do with payments. */
 export const paymentCalls: ControlCalls = {
@@ -18,14 +16,14 @@ export const paymentCalls: ControlCalls = {
     does: '{provider, id, choice, …}: what a customer does on the pay page; answers where the browser goes next',
     run: async ({ site, call }) => {
       const { provider, ...input } = paySchema.parse(readInput(call))
-      return replyJson(200, await paymentSimulatorOf(site, provider).pay(input))
+      return replyJson(200, await site.payments[provider].pay(input))
     },
   },
   'POST act': {
     does: '{provider, action, …}: what a person does at the provider, such as a refund in its dashboard',
     run: async ({ site, call }) => {
       const { provider, action, ...input } = actSchema.parse(readInput(call))
-      return replyJson(200, await paymentSimulatorOf(site, provider).act(action, input))
+      return replyJson(200, await site.payments[provider].act(action, input))
     },
   },
   'GET pay': {
@@ -59,18 +57,9 @@ export const paymentCalls: ControlCalls = {
 const paySchema = z.looseObject({ provider: z.enum(paymentProviderIds) })
 const actSchema = z.looseObject({ provider: z.enum(paymentProviderIds), action: z.string() })
 
-function paymentSimulatorOf(
-  { payments }: Site,
-  provider: (typeof paymentProviderIds)[number],
-): PaymentSimulator {
-  const simulator = payments.get(provider)
-  if (!simulator) throw inputError('provider', 'is not simulated')
-  return simulator
-}
-
 /** Newest first, over all providers. */
 export function listOpenPages({ payments }: Site, limit: number) {
-  return [...payments.values()]
+  return Object.values(payments)
     .flatMap((simulator) => simulator.listOpenPages(limit))
     .toSorted((a, b) => b.at.localeCompare(a.at))
     .slice(0, limit)

@@ -8,6 +8,7 @@ import { changeDispute, openDispute } from './stripe-disputes.ts'
 import { invalidRequest, StripeError } from './stripe-errors.ts'
 import { emit, sendEvents } from './stripe-events.ts'
 import { requireAttached } from './stripe-methods.ts'
+import type { Subscription } from './stripe-billing-objects.ts'
 import type {
   Charge,
   CheckoutSession,
@@ -17,7 +18,6 @@ import type {
   PaymentMethod,
   Refund,
   StripeObject,
-  Subscription,
 } from './stripe-objects.ts'
 import { cancelPayment, failPayment, takePayment } from './stripe-payments.ts'
 import { endPeriod } from './stripe-periods.ts'
@@ -120,7 +120,8 @@ export async function actOnStripe(
     const parsed = schemas[action].parse(input)
     const run = actions[action] as (stripe: Stripe, input: unknown) => Done
     const { work, object } = run(stripe, parsed)
-    await sendEvents(work, parsed.webhook ? null : dropped)
+    if (!parsed.webhook) work.fault = dropped
+    await sendEvents(work)
     return { ...object }
   } catch (error) {
     if (error instanceof StripeError) throw inputError(error.body.param ?? 'action', error.message)

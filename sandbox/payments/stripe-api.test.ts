@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import Stripe from 'stripe'
-import { connectStripe, failureOf, KEY, SECRET, startStripe } from './stripe-test-account.ts'
+import { connectStripe, failureOf, KEY, startStripe } from './stripe-test-account.ts'
 import type { TestAccount } from './stripe-test-account.ts'
 
 const form = {
@@ -144,67 +144,6 @@ test('faults before the effect are worded as Stripe words them, and nothing happ
   }
 })
 
-test('webhooks of a call come twice, in reverse, before the answer or never', async (t) => {
-  const account = await startStripe(t, { enabled_events: ['charge.succeeded', 'payment_intent.succeeded'] })
-  const { receiver, sandbox, stripe } = account
-  const play = async (fault: string) => {
-    receiver.received.length = 0
-    await sandbox.control('POST', '/payment-faults', {
-      provider: 'stripe',
-      fault,
-      operation: 'create',
-      times: 1,
-    })
-    await send(account, 'payment_intents', form)
-  }
-  const forward = ['charge.succeeded', 'payment_intent.succeeded']
-  await play('webhook_duplicate')
-  await receiver.waitFor(4)
-  assert.deepEqual(account.typesSoFar().toSorted(), [...forward, ...forward].toSorted())
-  await play('webhook_reordered')
-  await receiver.waitFor(2)
-  assert.deepEqual(account.typesSoFar(), forward.toReversed())
-  await play('webhook_early')
-  assert.ok(account.typesSoFar().includes('charge.succeeded'))
-  await receiver.waitFor(2)
-  await play('webhook_dropped')
-  await send(account, 'payment_intents', form)
-  await receiver.waitFor(2)
-  assert.deepEqual(account.typesSoFar(), forward)
-  const events = await stripe.events.list({ types: ['payment_intent.succeeded'] })
-  assert.equal(events.data.length, 5)
-})
-
-test('while a secret is rolled both sign; an endpoint made by the API has its own', async (t) => {
-  const account = await startStripe(t, { rotate_secret: true })
-  const { receiver, sandbox, stripe, waitForEvents } = account
-  const own = await stripe.webhookEndpoints.create({
-    url: `${receiver.url}/own`,
-    enabled_events: ['customer.created'],
-  })
-  assert.match(own.secret ?? '', /^whsec_/)
-  assert.equal((await stripe.webhookEndpoints.retrieve(own.id)).secret, undefined)
-  await stripe.paymentIntents.create({
-    amount: 12_990,
-    currency: 'clp',
-    payment_method: 'pm_card_visa',
-    confirm: true,
-    automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
-  })
-  await waitForEvents('payment_intent.succeeded')
-  const signature = receiver.received[0]!.headers['stripe-signature'] ?? ''
-  assert.equal(signature.match(/v1=/g)?.length, 2)
-  const { accounts } = (await sandbox.control('GET', '/accounts')) as {
-    accounts: Array<Record<string, unknown>>
-  }
-  const shown = accounts.find(({ provider }) => provider === 'stripe')!
-  assert.notEqual(shown['webhook_secret'], SECRET)
-  await stripe.customers.create({ email: 'ana@example.com' })
-  const [received] = await receiver.waitFor(1, ({ url }) => url.endsWith('/own'))
-  const header = received!.headers['stripe-signature'] ?? ''
-  assert.equal(Stripe.webhooks.constructEvent(received!.body, header, own.secret!).type, 'customer.created')
-})
-
 test('keys that are wrong, restricted or for another account are refused', async (t) => {
   const { sandbox } = await startStripe(t)
   const invalid = await failureOf(connectStripe(sandbox, 'sk_test_invalid1').balance.retrieve())
@@ -216,17 +155,6 @@ test('keys that are wrong, restricted or for another account are refused', async
   assert.ok((await failureOf(foreign.customers.create())) instanceof Stripe.errors.StripePermissionError)
   const live = await connectStripe(sandbox, 'sk_live_fakeTenantA').customers.create()
   assert.equal(live.livemode, true)
-})
-
-test('a platform acts for a connected account, whose events say whose they are', async (t) => {
-  const { sandbox, stripe, receiver } = await startStripe(t, { enabled_events: ['customer.created'] })
-  const connected = connectStripe(sandbox, KEY, { stripeAccount: 'acct_1connected' })
-  assert.equal((await connected.accounts.retrieveCurrent()).id, 'acct_1connected')
-  const { id } = await connected.customers.create({ email: 'ana@example.com' })
-  assert.equal((await failureOf(stripe.customers.retrieve(id))).code, 'resource_missing')
-  const [received] = await receiver.waitFor(1)
-  const event = JSON.parse(received!.body.toString()) as { account?: string }
-  assert.equal(event.account, 'acct_1connected')
 })
 
 test('unknown, missing and impossible parameters are named', async (t) => {

@@ -1,17 +1,15 @@
 import { emit } from './stripe-events.ts'
 import { listOf } from './stripe-lists.ts'
 import type {
-  Customer,
   Interval,
   Invoice,
   InvoiceLine,
   InvoicePayment,
-  PaymentIntent,
-  PaymentMethod,
   Subscription,
-} from './stripe-objects.ts'
+} from './stripe-billing-objects.ts'
+import type { Customer, PaymentIntent, PaymentMethod } from './stripe-objects.ts'
 import { createIntent, pageUrl } from './stripe-payments.ts'
-import { addObject, createId, findObject, getObject, objectsOf } from './stripe-state.ts'
+import { addObject, addPage, createId, findObject, getObject, objectsOf } from './stripe-state.ts'
 import type { Follower, StripeAccount, Work } from './stripe-state.ts'
 
 export const DAY_SECONDS = 24 * 60 * 60
@@ -96,7 +94,7 @@ export function finalizeInvoice(work: Work, invoice: Invoice, follower: Follower
   invoice.number = `${invoice.customer.slice(-8).toUpperCase()}-${String(place).padStart(4, '0')}`
   invoice.hosted_invoice_url = pageUrl(work, invoice.id)
   invoice.status_transitions.finalized_at = work.at
-  work.stripe.pages.set(invoice.id, account)
+  addPage(work, invoice.id)
   const intent = invoice.amount_due === 0 ? null : addIntent(work, invoice, follower)
   emit(work, 'invoice.finalized', invoice)
   return intent

@@ -4,19 +4,21 @@ import { checkAmount } from './stripe-amounts.ts'
 import { DAY_SECONDS } from './stripe-billing.ts'
 import { getCustomer } from './stripe-customers.ts'
 import { invalidRequest } from './stripe-errors.ts'
-import { emit, sendEvents } from './stripe-events.ts'
+import { sendEvents } from './stripe-events.ts'
 import { readTypes } from './stripe-intents.ts'
 import { listOf, listRoute } from './stripe-lists.ts'
-import type { CheckoutSession, LineItem, PaymentIntent, SetupIntent, Subscription } from './stripe-objects.ts'
+import type { LineItem } from './stripe-billing-objects.ts'
+import type { CheckoutSession, SetupIntent } from './stripe-objects.ts'
 import { changeMetadata, ignored, integer, metadata, optionalText, text, texts } from './stripe-params.ts'
-import { cancelPayment, pageUrl } from './stripe-payments.ts'
+import { pageUrl } from './stripe-payments.ts'
 import { priceData, resolvePrice } from './stripe-plans.ts'
 import { route } from './stripe-route.ts'
 import type { Routes } from './stripe-route.ts'
+import { expireSession } from './stripe-sessions.ts'
 import { createSetup } from './stripe-setups.ts'
-import { addObject, createId, findObject, getObject, startWork } from './stripe-state.ts'
+import { addObject, addPage, createId, findObject, getObject, startWork } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
-import { checkCurrencies, readTrialSettings, trialEnd, trialSettings } from './stripe-subscriptions.ts'
+import { checkCurrencies, readTrialSettings, trialEnd, trialSettings } from './stripe-subscription-params.ts'
 
 const SHORTEST_SECONDS = 30 * 60
 
@@ -86,7 +88,7 @@ const created = z.strictObject({
 type Params = z.infer<typeof created>
 
 function create(work: Work, params: Params): CheckoutSession {
-  const { account, stripe, at } = work
+  const { account, at } = work
   checkParams(work, params)
   const items = describeItems(work, params)
   const total =
@@ -124,7 +126,7 @@ function create(work: Work, params: Params): CheckoutSession {
   }
   addObject(work, session, [session.customer, session.setup_intent])
   account.checkouts.set(id, describePlan(params, items))
-  stripe.pages.set(id, account)
+  addPage(work, id)
   expireLater(work, session)
   return session
 }
@@ -227,51 +229,8 @@ function expireLater({ stripe, account }: Work, session: CheckoutSession): void 
     if (session.status !== 'open') return
     const work = startWork(stripe, account, due)
     expireSession(work, session)
-    void sendEvents(work, null)
+    void sendEvents(work)
   })
-}
-
-/** Nobody can pay on its page any more. */
-export function expireSession(work: Work, session: CheckoutSession): void {
-  session.status = 'expired'
-  session.url = null
-  const intent = findObject<PaymentIntent>(work.account, 'payment_intent', session.payment_intent)
-  if (intent && intent.status !== 'canceled') cancelPayment(work, intent, 'expired')
-  emit(work, 'checkout.session.expired', session)
-}
-
-/** Brings a session up to date with what its payment, setup or subscription became. */
-export function refreshSession(work: Work, session: CheckoutSession): void {
-  const { account } = work
-  const intent = findObject<PaymentIntent>(account, 'payment_intent', session.payment_intent)
-  const subscription = findObject<Subscription>(account, 'subscription', session.subscription)
-  const setup = findObject<SetupIntent>(account, 'setup_intent', session.setup_intent)
-  if (session.status === 'open') {
-    if (intent && ['succeeded', 'requires_capture', 'processing'].includes(intent.status))
-      completeSession(work, session, intent.status === 'succeeded' ? 'paid' : 'unpaid')
-    if (subscription?.status === 'active') completeSession(work, session, 'paid')
-    if (subscription?.status === 'trialing') completeSession(work, session, 'no_payment_required')
-    if (setup?.status === 'succeeded') completeSession(work, session, 'no_payment_required')
-    return
-  }
-  if (session.status !== 'complete' || session.payment_status !== 'unpaid' || !intent) return
-  const isAsynchronous = intent.capture_method !== 'manual'
-  if (intent.status === 'succeeded') {
-    session.payment_status = 'paid'
-    if (isAsynchronous) emit(work, 'checkout.session.async_payment_succeeded', session)
-  } else if (intent.status === 'requires_payment_method')
-    emit(work, 'checkout.session.async_payment_failed', session)
-}
-
-function completeSession(
-  work: Work,
-  session: CheckoutSession,
-  paymentStatus: CheckoutSession['payment_status'],
-): void {
-  session.status = 'complete'
-  session.payment_status = paymentStatus
-  session.url = null
-  emit(work, 'checkout.session.completed', session)
 }
 
 const nothing = z.strictObject({})

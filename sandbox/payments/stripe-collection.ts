@@ -9,7 +9,8 @@ import {
   subscriptionOf,
 } from './stripe-billing.ts'
 import { emit, sendEvents } from './stripe-events.ts'
-import type { Invoice, PaymentIntent, PaymentMethod, Subscription } from './stripe-objects.ts'
+import type { Invoice, Subscription } from './stripe-billing-objects.ts'
+import type { PaymentIntent, PaymentMethod } from './stripe-objects.ts'
 import { attemptPayment, cancelPayment } from './stripe-payments.ts'
 import { startWork } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
@@ -65,7 +66,7 @@ function planRetry(work: Work, invoice: Invoice): void {
     if (invoice.status !== 'open' || invoice.next_payment_attempt !== nextAttempt) return
     const later = startWork(stripe, account, due)
     collectInvoice(later, invoice)
-    void sendEvents(later, null)
+    void sendEvents(later)
   })
 }
 

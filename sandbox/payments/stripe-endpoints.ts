@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { seedFrom } from '../signatures.ts'
 import { invalidRequest } from './stripe-errors.ts'
+import { listRoute } from './stripe-lists.ts'
 import type { WebhookEndpoint } from './stripe-objects.ts'
 import { boolean, changeMetadata, metadata, optionalText, text, texts } from './stripe-params.ts'
 import { route } from './stripe-route.ts'
@@ -32,6 +33,9 @@ export const usualEvents = [
   'customer.subscription.trial_will_end',
   'invoice.paid',
   'invoice.payment_failed',
+  'invoice.payment_action_required',
+  'invoice.marked_uncollectible',
+  'invoice.voided',
   'charge.dispute.created',
   'charge.dispute.updated',
   'charge.dispute.closed',
@@ -101,6 +105,7 @@ export const endpointRoutes: Routes = {
     })
     return { ...endpoint, secret }
   }),
+  'GET webhook_endpoints': listRoute<WebhookEndpoint>('webhook_endpoint', 'webhook_endpoints'),
   'GET webhook_endpoints/:id': route('read', z.strictObject({}), ({ account }, _, id) =>
     getObject(account, 'webhook_endpoint', id),
   ),

@@ -1,7 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { sendCallback, waitForAnswer } from '../callbacks.ts'
 import type { Callback } from '../callbacks.ts'
-import type { PaymentFault } from './payment-faults.ts'
 import type { StripeObject, WebhookEndpoint } from './stripe-objects.ts'
 import { API_VERSION, createId, findObject } from './stripe-state.ts'
 import type { StripeAccount, StripeEvent, Work } from './stripe-state.ts'
@@ -40,14 +39,14 @@ export function emit(
 }
 
 /** Resolves at once, except when the first webhook must arrive before the answer. */
-export async function sendEvents(work: Work, fault: PaymentFault | null): Promise<void> {
+export async function sendEvents(work: Work): Promise<void> {
   const { world } = work.stripe
   const { callback_delay_ms: delayMs, late_ms: lateMs } = world.settings
   const events = work.events.splice(0).filter(({ type }) => listWanting(work.account, type).length > 0)
   const send = (some: StripeEvent[], afterMs: number) => {
     if (some.length > 0) world.later(afterMs, () => some.forEach((event) => sendEvent(work, event)))
   }
-  switch (fault?.name) {
+  switch (work.fault?.name) {
     case 'webhook_dropped':
       return
     case 'webhook_reordered':

@@ -4,7 +4,7 @@ import { collectInvoice, issueInvoice, voidInvoice } from './stripe-collection.t
 import { cardRefused, invalidRequest } from './stripe-errors.ts'
 import { listRoute } from './stripe-lists.ts'
 import { requireAttached } from './stripe-methods.ts'
-import type { Invoice, InvoicePayment } from './stripe-objects.ts'
+import type { Invoice, InvoicePayment } from './stripe-billing-objects.ts'
 import { boolean, readParams, text } from './stripe-params.ts'
 import { writeOff } from './stripe-periods.ts'
 import { route } from './stripe-route.ts'

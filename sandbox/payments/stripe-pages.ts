@@ -8,7 +8,8 @@ import type { OpenPayPage } from './simulator.ts'
 import { toIsoMinor } from './stripe-amounts.ts'
 import { referenceIn, referenceOf } from './stripe-balance.ts'
 import { declineReasons } from './stripe-cards.ts'
-import type { CheckoutSession, Invoice, PaymentIntent, SetupIntent, StripeObject } from './stripe-objects.ts'
+import type { Invoice } from './stripe-billing-objects.ts'
+import type { CheckoutSession, PaymentIntent, SetupIntent, StripeObject } from './stripe-objects.ts'
 import { playChoice } from './stripe-plays.ts'
 import { objectsOf, startWork } from './stripe-state.ts'
 import type { Stripe, StripeAccount } from './stripe-state.ts'
@@ -16,7 +17,7 @@ import type { Stripe, StripeAccount } from './stripe-state.ts'
 /** A browser on one of Stripe's pages: it looks by GET and posts a choice. */
 export function answerStripePage(stripe: Stripe, call: Call): Reply {
   const id = call.path.split('/')[2] ?? ''
-  const account = stripe.pages.get(id)
+  const { account } = stripe.pages.get(id) ?? {}
   if (!account) return replyPayError('stripe', 404, 'Stripe no conoce esta página')
   playDue(stripe.agenda)
   if (call.method !== 'POST') return renderPayPage(describePage(stripe, account, id))

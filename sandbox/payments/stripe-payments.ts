@@ -12,7 +12,7 @@ import { invalidRequest, unexpectedState } from './stripe-errors.ts'
 import { emit, sendEvents } from './stripe-events.ts'
 import { attachMethod, createFailure } from './stripe-methods.ts'
 import type { CardFailure, Charge, NextAction, PaymentIntent, PaymentMethod } from './stripe-objects.ts'
-import { addObject, createId, getObject, startWork } from './stripe-state.ts'
+import { addObject, addPage, createId, getObject, startWork } from './stripe-state.ts'
 import type { CardState, Follower, Work } from './stripe-state.ts'
 
 export type NewIntent = Pick<PaymentIntent, 'amount' | 'currency' | 'customer'> &
@@ -50,7 +50,6 @@ export function createIntent(work: Work, { follower, ...made }: NewIntent): Paym
     ...made,
   }
   addObject(work, intent, [intent.customer])
-  work.stripe.pages.set(id, work.account)
   if (follower) work.account.followers.set(id, follower)
   emit(work, 'payment_intent.created', intent)
   return intent
@@ -179,9 +178,9 @@ export function cancelPayment(work: Work, intent: PaymentIntent, reason: string 
 
 /** What sends a customer through 3-D Secure. */
 export function describeAction(work: Work, id: string, returnUrl: string | null): NextAction {
+  addPage(work, id)
   if (returnUrl === null)
     return { type: 'use_stripe_sdk', use_stripe_sdk: { type: 'three_d_secure_redirect' } }
-  work.stripe.pages.set(id, work.account)
   return {
     type: 'redirect_to_url',
     redirect_to_url: { url: pageUrl(work, id), return_url: returnUrl },
@@ -246,6 +245,6 @@ function expireHold({ stripe, account, at }: Work, intent: PaymentIntent): void 
     if (intent.status !== 'requires_capture') return
     const work = startWork(stripe, account, due)
     cancelPayment(work, intent, 'automatic')
-    void sendEvents(work, null)
+    void sendEvents(work)
   })
 }

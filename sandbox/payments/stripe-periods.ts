@@ -2,7 +2,7 @@ import { schedule } from './agenda.ts'
 import { cardFor, createInvoice, DAY_SECONDS, findPeriodEnd } from './stripe-billing.ts'
 import { collectInvoice, endSubscription, issueInvoice, voidInvoice } from './stripe-collection.ts'
 import { emit, sendEvents } from './stripe-events.ts'
-import type { Invoice, Subscription } from './stripe-objects.ts'
+import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import { findObject, startWork } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
 
@@ -122,6 +122,6 @@ function at({ stripe, account }: Work, seconds: number, run: (work: Work) => voi
   schedule(stripe.agenda, new Date(seconds * 1_000), (due) => {
     const work = startWork(stripe, account, due)
     run(work)
-    void sendEvents(work, null)
+    void sendEvents(work)
   })
 }

@@ -8,16 +8,16 @@ import { collectInvoice } from './stripe-collection.ts'
 import { StripeError } from './stripe-errors.ts'
 import { sendEvents } from './stripe-events.ts'
 import { attachMethod, createCard, createDeclinedCard } from './stripe-methods.ts'
+import type { Invoice } from './stripe-billing-objects.ts'
 import type {
   CheckoutSession,
-  Invoice,
   NextAction,
   PaymentIntent,
   PaymentMethod,
   SetupIntent,
 } from './stripe-objects.ts'
 import { authenticatePayment, failPayment, pageUrl } from './stripe-payments.ts'
-import { expireSession, refreshSession } from './stripe-checkout.ts'
+import { expireSession, refreshSession } from './stripe-sessions.ts'
 import { authenticateSetup } from './stripe-setups.ts'
 import { payLater, paySession } from './stripe-session-payments.ts'
 import { findObject, getObject, objectsOf, startWork } from './stripe-state.ts'
@@ -38,13 +38,13 @@ export type Play = z.infer<typeof playSchema>
 /** What a customer does on a page of Stripe's: a checkout, 3-D Secure, or an invoice. */
 export function playChoice(stripe: Stripe, input: unknown): PayResult {
   const play = playSchema.parse(input)
-  const account = stripe.pages.get(play.id)
-  if (!account) throw inputError('id', 'no such page: give the id of a session, an intent or an invoice')
+  const page = stripe.pages.get(play.id)
+  if (!page) throw inputError('id', 'no such page: give the id of a session, an intent or an invoice')
   if (play.card !== undefined && !findTestCard(play.card)) throw inputError('card', 'no test card of Stripe')
   playDue(stripe.agenda)
-  const work = startWork(stripe, account)
+  const work = { ...startWork(stripe, page.account), fault: page.fault }
   const result = playOn(work, play)
-  void sendEvents(work, null)
+  void sendEvents(work)
   return result
 }
 

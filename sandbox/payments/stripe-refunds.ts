@@ -114,7 +114,7 @@ function settleLater({ stripe, account, at }: Work, refund: Refund, status: 'suc
   schedule(stripe.agenda, new Date((at + SETTLES_AFTER_SECONDS) * 1_000), (due) => {
     const work = startWork(stripe, account, due)
     settleRefund(work, refund, status)
-    void sendEvents(work, null)
+    void sendEvents(work)
   })
 }
 

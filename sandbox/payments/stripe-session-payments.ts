@@ -1,23 +1,23 @@
 import { referenceIn } from './stripe-balance.ts'
 import { intentOf } from './stripe-billing.ts'
 import { collectInvoice } from './stripe-collection.ts'
-import { refreshSession } from './stripe-checkout.ts'
+import { refreshSession } from './stripe-sessions.ts'
 import { createCustomer } from './stripe-customers.ts'
 import { attachMethod, createCard } from './stripe-methods.ts'
+import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import type {
   CheckoutSession,
   Customer,
-  Invoice,
   PaymentIntent,
   PaymentMethod,
   SetupIntent,
-  Subscription,
 } from './stripe-objects.ts'
 import { attemptPayment, cardOf, createIntent, pageUrl, waitForBank } from './stripe-payments.ts'
 import { attemptSetup } from './stripe-setups.ts'
 import { findObject, getObject, listUnder } from './stripe-state.ts'
 import type { CheckoutPlan, Work } from './stripe-state.ts'
-import { createSubscription, readTrialEnd } from './stripe-subscriptions.ts'
+import { readTrialEnd } from './stripe-subscription-params.ts'
+import { createSubscription } from './stripe-subscriptions.ts'
 
 type Payer = { email?: string | undefined }
 

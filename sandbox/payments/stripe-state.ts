@@ -2,16 +2,24 @@ import { randomBytes } from 'node:crypto'
 import type { Reply } from '../http.ts'
 import type { World } from '../world.ts'
 import type { Agenda } from './agenda.ts'
+import type { PaymentFault } from './payment-faults.ts'
 import type { CardBehaviour } from './stripe-cards.ts'
 import { resourceMissing } from './stripe-errors.ts'
-import type { LineItem, PaymentIntent, StripeObject, Subscription } from './stripe-objects.ts'
+import type { LineItem, Subscription } from './stripe-billing-objects.ts'
+import type { PaymentIntent, StripeObject } from './stripe-objects.ts'
 
 export type Stripe = {
   world: World
   agenda: Agenda
   accounts: StripeAccounts
-  /** Who owns what has a page, by the id in the page's address. */
-  pages: Map<string, StripeAccount>
+  /** By the id in the page's address. */
+  pages: Map<string, StripePage>
+}
+
+export type StripePage = {
+  account: StripeAccount
+  /** Of the call that made the page: what happens there suffers it too. */
+  fault: PaymentFault | null
 }
 
 export type StripeAccounts = {
@@ -89,8 +97,9 @@ export type Work = {
   at: number
   version: string
   request: { id: string | null; idempotency_key: string | null }
-  /** Sent when the work is done. */
+  /** Sent when the work is done, as the fault has it. */
   events: StripeEvent[]
+  fault: PaymentFault | null
 }
 
 export const API_VERSION = '2026-10-28.endive'
@@ -103,11 +112,16 @@ export function startWork(stripe: Stripe, account: StripeAccount, at = stripe.wo
     version: API_VERSION,
     request: { id: null, idempotency_key: null },
     events: [],
+    fault: null,
   }
 }
 
 export function createId(prefix: string, bytes = 18): string {
   return `${prefix}_${randomBytes(bytes).toString('base64url').replaceAll(/[-_]/g, 'x')}`
+}
+
+export function addPage({ stripe, account, fault }: Work, id: string): void {
+  stripe.pages.set(id, { account, fault })
 }
 
 /** Keeps an object; it is listed by its type, and below each of `parents`. */

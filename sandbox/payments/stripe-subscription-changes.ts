@@ -3,7 +3,7 @@ import { DAY_SECONDS } from './stripe-billing.ts'
 import { invalidRequest } from './stripe-errors.ts'
 import { emit } from './stripe-events.ts'
 import { requireAttached } from './stripe-methods.ts'
-import type { Subscription } from './stripe-objects.ts'
+import type { Subscription } from './stripe-billing-objects.ts'
 import { boolean, changeMetadata, ignored, integer, metadata, optionalText, text } from './stripe-params.ts'
 import {
   bill,
@@ -14,28 +14,27 @@ import {
   watchResume,
   watchTrial,
 } from './stripe-periods.ts'
-import { priceData } from './stripe-plans.ts'
 import { route } from './stripe-route.ts'
 import type { Routes } from './stripe-route.ts'
 import { getObject, indexMetadata } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
 import {
   checkCurrencies,
-  createItem,
+  itemPrice,
   readTrialEnd,
   readTrialSettings,
   recurringPrice,
-  setCancelAt,
   trialEnd,
   trialSettings,
-} from './stripe-subscriptions.ts'
+} from './stripe-subscription-params.ts'
+import { createItem, setCancelAt } from './stripe-subscriptions.ts'
 
 const changedItem = z.strictObject({
   deleted: boolean.optional(),
   id: text.optional(),
   metadata,
   price: text.optional(),
-  price_data: priceData.omit({ product_data: true }).optional(),
+  price_data: itemPrice.optional(),
   quantity: integer.optional(),
 })
 

@@ -1,74 +1,29 @@
 import { z } from 'zod'
 import { declineOf } from './stripe-cards.ts'
-import { createInvoice, DAY_SECONDS } from './stripe-billing.ts'
+import { createInvoice } from './stripe-billing.ts'
 import { collectInvoice, endSubscription, issueInvoice } from './stripe-collection.ts'
 import { getCustomer } from './stripe-customers.ts'
 import { cardRefused, invalidRequest } from './stripe-errors.ts'
 import { emit } from './stripe-events.ts'
 import { listOf, listRoute } from './stripe-lists.ts'
 import { createFailure, requireAttached } from './stripe-methods.ts'
-import type { Invoice, PaymentMethod, Price, Subscription, SubscriptionItem } from './stripe-objects.ts'
-import { boolean, changeMetadata, ignored, integer, metadata, optionalText, text } from './stripe-params.ts'
+import type { Invoice, Price, Subscription, SubscriptionItem } from './stripe-billing-objects.ts'
+import type { PaymentMethod } from './stripe-objects.ts'
+import { boolean, changeMetadata, ignored } from './stripe-params.ts'
 import { cardOf, needsAuthentication } from './stripe-payments.ts'
 import { startPeriod, watchCancelAt, watchIncomplete, watchPeriod, watchTrial } from './stripe-periods.ts'
-import { priceData, resolvePrice } from './stripe-plans.ts'
 import { route } from './stripe-route.ts'
 import type { Routes } from './stripe-route.ts'
 import { addObject, createId, getObject } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
-
-const itemPrice = priceData.omit({ product_data: true })
-
-export const trialSettings = z
-  .strictObject({
-    end_behavior: z.strictObject({
-      billing_cycle_anchor: ignored,
-      missing_payment_method: z.enum(['cancel', 'create_invoice', 'pause']).optional(),
-    }),
-  })
-  .optional()
-
-export const trialEnd = z.union([z.literal('now'), integer]).optional()
-
-const created = z.strictObject({
-  automatic_tax: ignored,
-  billing_mode: ignored,
-  cancel_at: integer.optional(),
-  cancel_at_period_end: boolean.optional(),
-  collection_method: z.enum(['charge_automatically', 'send_invoice']).optional(),
-  currency: text.optional(),
-  customer: text,
-  days_until_due: integer.optional(),
-  default_payment_method: text.optional(),
-  description: optionalText,
-  items: z
-    .array(
-      z.strictObject({
-        metadata,
-        price: text.optional(),
-        price_data: itemPrice.optional(),
-        quantity: integer.optional(),
-      }),
-    )
-    .min(1)
-    .max(20),
-  metadata,
-  off_session: boolean.optional(),
-  payment_behavior: z
-    .enum(['default_incomplete', 'allow_incomplete', 'error_if_incomplete', 'pending_if_incomplete'])
-    .default('allow_incomplete'),
-  payment_settings: z
-    .strictObject({
-      payment_method_options: ignored,
-      payment_method_types: ignored,
-      save_default_payment_method: z.enum(['off', 'on_subscription']).optional(),
-    })
-    .optional(),
-  proration_behavior: ignored,
-  trial_end: trialEnd,
-  trial_period_days: integer.optional(),
-  trial_settings: trialSettings,
-})
+import {
+  checkCurrencies,
+  readTrialEnd,
+  readTrialSettings,
+  recurringPrice,
+  subscriptionParams,
+} from './stripe-subscription-params.ts'
+import type { SubscriptionParams } from './stripe-subscription-params.ts'
 
 export type NewSubscription = {
   customer: string
@@ -159,7 +114,7 @@ export function createItem(
   }
 }
 
-function create(work: Work, params: z.infer<typeof created>): Subscription {
+function create(work: Work, params: SubscriptionParams): Subscription {
   if (params.payment_behavior === 'pending_if_incomplete') {
     const message = 'payment_behavior=pending_if_incomplete can only be used to update a subscription.'
     throw invalidRequest(message, { param: 'payment_behavior' })
@@ -196,7 +151,7 @@ function create(work: Work, params: z.infer<typeof created>): Subscription {
   return subscription
 }
 
-function payFirst(work: Work, subscription: Subscription, params: z.infer<typeof created>): void {
+function payFirst(work: Work, subscription: Subscription, params: SubscriptionParams): void {
   if (subscription.collection_method === 'send_invoice') {
     if (subscription.status === 'incomplete') subscription.status = 'active'
     return
@@ -209,7 +164,7 @@ function payFirst(work: Work, subscription: Subscription, params: z.infer<typeof
 /** What Stripe refuses before anything is made. */
 function checkPayable(
   work: Work,
-  params: z.infer<typeof created>,
+  params: SubscriptionParams,
   method: PaymentMethod | null,
   trial: number | null,
 ): void {
@@ -230,47 +185,6 @@ function checkPayable(
 
 function defaultCard({ account }: Work, id: string | null): PaymentMethod | null {
   return id === null ? null : getObject<PaymentMethod>(account, 'payment_method', id)
-}
-
-export function recurringPrice(
-  work: Work,
-  line: { price?: string | undefined; price_data?: z.infer<typeof priceData> | undefined },
-  param: string,
-): Price {
-  const price = resolvePrice(work, line, param)
-  if (price.recurring) return price
-  const message =
-    'The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`.'
-  throw invalidRequest(message, { param: `${param}[price]` })
-}
-
-export function checkCurrencies(prices: readonly Price[]): void {
-  if (new Set(prices.map(({ currency }) => currency)).size <= 1) return
-  throw invalidRequest('All prices on a subscription must have the same currency.', { param: 'items' })
-}
-
-export function readTrialEnd(
-  work: Work,
-  {
-    trial_end: end,
-    trial_period_days: days,
-  }: { trial_end?: 'now' | number | undefined; trial_period_days?: number | undefined },
-): number | null {
-  if (end !== undefined && days !== undefined) {
-    const message = 'You may only specify one of these parameters: trial_end, trial_period_days.'
-    throw invalidRequest(message, { code: 'parameters_exclusive' })
-  }
-  if (days !== undefined) return days > 0 ? work.at + days * DAY_SECONDS : null
-  if (end === undefined || end === 'now') return null
-  if (end > work.at) return end
-  throw invalidRequest('Invalid timestamp: must be an integer Unix timestamp in the future.', {
-    param: 'trial_end',
-  })
-}
-
-export function readTrialSettings(given: z.infer<typeof trialSettings>): Subscription['trial_settings'] {
-  const behaviour = given?.end_behavior.missing_payment_method ?? 'create_invoice'
-  return { end_behavior: { missing_payment_method: behaviour } }
 }
 
 export function setCancelAt(work: Work, subscription: Subscription, due: number): void {
@@ -301,7 +215,7 @@ function cancel(work: Work, _: z.infer<typeof canceled>, id: string): Subscripti
 const ended = ['canceled', 'incomplete_expired']
 
 export const subscriptionRoutes: Routes = {
-  'POST subscriptions': route('subscription', created, create),
+  'POST subscriptions': route('subscription', subscriptionParams, create),
   'GET subscriptions': listRoute<Subscription>('subscription', 'subscriptions', {
     parents: ['customer', 'price'],
     equals: ['collection_method'],

@@ -15,16 +15,16 @@ export type TestAccount = {
   receiver: Receiver
   stripe: Stripe
   /** What a customer does on a page. */
-  pay(id: string, choice: string, extra?: Record<string, string>): Promise<Played>
-  act(action: string, input: Record<string, unknown>): Promise<Record<string, unknown>>
+  pay: (id: string, choice: string, extra?: Record<string, string>) => Promise<Played>
+  act: (action: string, input: Record<string, unknown>) => Promise<Record<string, unknown>>
   /** Moves the sandbox's clock, counted from now. */
-  jump(days: number): Promise<void>
+  jump: (days: number) => Promise<void>
   /** Waits until one webhook of each type has come; answers those, each verified by the SDK. */
-  waitForEvents(...types: string[]): Promise<Stripe.Event[]>
+  waitForEvents: (...types: string[]) => Promise<Stripe.Event[]>
   /** All that came so far, in the order it came. */
-  typesSoFar(): string[]
+  typesSoFar: () => string[]
   /** What moved for a payment, by the simulator's own books. */
-  ledgerOf(reference: string): Promise<Record<string, number> | undefined>
+  ledgerOf: (reference: string) => Promise<Record<string, number> | undefined>
 }
 
 /** An account whose webhooks reach a receiver, and the official SDK pointed at it. */
@@ -51,16 +51,9 @@ export async function startStripe(
     async waitForEvents(...types) {
       const found = types.map(async (type) => {
         const [received] = await receiver.waitFor(1, ({ body }) => typeOf(body) === type)
-        const { body, headers } = received!
-        const receivedAt = Date.now() + offsetDays * DAY_MS
-        return Stripe.webhooks.constructEvent(
-          body,
-          headers['stripe-signature'] ?? '',
-          SECRET,
-          300,
-          undefined,
-          receivedAt,
-        )
+        const signature = received!.headers['stripe-signature'] ?? ''
+        const signedAt = Number(/t=(\d+)/.exec(signature)?.[1]) * 1_000
+        return Stripe.webhooks.constructEvent(received!.body, signature, SECRET, 300, undefined, signedAt)
       })
       return Promise.all(found)
     },

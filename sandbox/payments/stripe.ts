@@ -112,6 +112,7 @@ async function carryOut(
     ...startWork(stripe, account),
     version: call.headers['stripe-version'] ?? API_VERSION,
     request: { id: requestId, idempotency_key: call.headers['idempotency-key'] ?? null },
+    fault,
   }
   let reply: Reply
   let isKept = true
@@ -125,7 +126,7 @@ async function carryOut(
     isKept = !error.isValidation
   }
   if (remembered && isKept) remembered.reply = reply
-  await sendEvents(work, fault)
+  await sendEvents(work)
   return reply
 }
 

@@ -8,7 +8,7 @@ import type { Account } from './accounts.ts'
 import { toCheckoutCommand, toPaymentCommand, toRef } from './commands.ts'
 import { traceOf } from './events.ts'
 import type { Operation } from './operation.ts'
-import { timeCall, writeLog } from './payment-log.ts'
+import { type LogEntry, timeCall, writeLog } from './payment-log.ts'
 import type { MethodChoice, PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
 import { type PaymentRow, updatePayment } from './queries.ts'
 import { settleOperation } from './settlement.ts'
@@ -56,7 +56,7 @@ export async function prepareOperation(
   account: Account,
   wanted: NewOperation,
 ): Promise<PreparedCall> {
-  const logId = await logCall(context, db, traceOf(scope, payment), payment, wanted)
+  const logId = await writeLog(context, db, traceOf(scope, payment), toLogEntry(payment, wanted))
   const operation = toOperation(context, payment, wanted, logId)
   await updatePayment(db, scope.tenantId, payment.id, {
     operation: JSON.stringify(operation),
@@ -65,20 +65,15 @@ export async function prepareOperation(
   return toCall(context, payment, account, operation, wanted)
 }
 
-export function logCall(
-  context: Context,
-  db: Kysely<Tables>,
-  scope: TenantScope,
-  payment: PaymentRow,
-  wanted: Pick<NewOperation, 'kind' | 'amount'>,
-): Promise<string> {
-  return writeLog(context, db, scope, {
+/** A call as the log has it before it is made. */
+export function toLogEntry(payment: PaymentRow, wanted: Pick<NewOperation, 'kind' | 'amount'>): LogEntry {
+  const isPage = wanted.kind === 'create' && payment.flow === 'checkout'
+  return {
     subject: payment.id,
     provider: payment.provider,
-    action:
-      wanted.kind === 'create' && payment.flow === 'checkout' ? 'create_checkout' : actions[wanted.kind],
+    action: isPage ? 'create_checkout' : actions[wanted.kind],
     amount: wanted.amount ?? payment.amount,
-  })
+  }
 }
 
 export function toOperation(

@@ -23,7 +23,7 @@ export async function writeLog(
   scope: TenantScope,
   entry: LogEntry,
 ): Promise<string> {
-  const row = toRow(context, scope, entry)
+  const row = toLogRow(context, scope, entry)
   await insertLog(db, row)
   return row.id
 }
@@ -46,7 +46,7 @@ export async function logRead(
   entry: LogEntry,
   call: FinishedCall,
 ): Promise<void> {
-  await insertLog(db, { ...toRow(context, scope, entry), ...endOf(call, entry.note) })
+  await insertLog(db, { ...toLogRow(context, scope, entry), ...endOf(call, entry.note) })
 }
 
 export interface FinishedCall {
@@ -65,7 +65,8 @@ export async function timeCall<Done extends object>(
   return { outcome, answer: lastAnswer(), durationMs: Math.round(performance.now() - startedAt) }
 }
 
-function endOf({ outcome, answer, durationMs }: FinishedCall, note: string | undefined = undefined) {
+/** What is known of a call when it has ended. */
+export function endOf({ outcome, answer, durationMs }: FinishedCall, note: string | undefined = undefined) {
   const said = outcome.outcome === 'done' ? describeFound(outcome) : outcome.error.message
   const text = [note, said].filter((part) => part !== undefined).join(' ')
   return {
@@ -90,7 +91,7 @@ function describeFound(done: object) {
   return 'snapshot' in done ? 'The provider knows nothing of it.' : undefined
 }
 
-function toRow(context: Context, scope: TenantScope, entry: LogEntry): LogRow {
+export function toLogRow(context: Context, scope: TenantScope, entry: LogEntry): LogRow {
   const now = context.now()
   return {
     id: createId('plg', now),

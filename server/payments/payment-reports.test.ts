@@ -51,6 +51,7 @@ describe('payments', () => {
     assert.deepEqual(idsOf(await list('reference=order_7&provider=transbank')), [third.id])
     assert.deepEqual(idsOf(await list('customer_reference=ana')), [second.id, first.id])
     assert.deepEqual(idsOf(await list('reference=order_7&currency=usd')), [])
+    assert.deepEqual(idsOf(await list('reference=order_7&subscription_id=sub_none')), [])
     assert.deepEqual(idsOf(await list(`reference=order_7&since=${third.created_at}`)), [third.id])
     assert.deepEqual(idsOf(await list(`reference=order_7&until=${third.created_at}`)), [second.id, first.id])
     assert.equal((await server.refuse('GET', `/payments?tenant_id=${tenantId}&paid=yes`)).status, 422)

@@ -9,10 +9,11 @@ import type { Account } from './accounts.ts'
 import type { Terms } from './advice.ts'
 import { toCheckoutCommand, toPaymentCommand } from './commands.ts'
 import { wireProblem } from './money.ts'
-import { deadlineOf, logCall, type PreparedCall, toCall, toOperation } from './operations.ts'
+import { deadlineOf, type PreparedCall, toCall, toLogEntry, toOperation } from './operations.ts'
+import { toLogRow } from './payment-log.ts'
 import { waitForOperation } from './operation-wait.ts'
 import type { MethodChoice } from './providers/provider.ts'
-import { insertPayment, type PaymentRow } from './queries.ts'
+import { insertPaymentWithCall, type PaymentRow } from './queries.ts'
 import { runOperation } from './recovery.ts'
 import { routePayment } from './routing.ts'
 import type { NewCheckout, NewPayment } from './schema.ts'
@@ -66,10 +67,10 @@ export async function storePayment(
   const payment = toRow(context, scope, input, account)
   refuseImpossible(context, payment, account, saved)
   const wanted = { kind: 'create' as const, ...(saved !== undefined && { saved }) }
-  const logId = await logCall(context, db, scope, payment, wanted)
-  const operation = toOperation(context, payment, wanted, logId)
+  const call = toLogRow(context, scope, toLogEntry(payment, wanted))
+  const operation = toOperation(context, payment, wanted, call.id)
   const row = { ...payment, operation: JSON.stringify(operation), check_at: deadlineOf(context) }
-  await insertPayment(db, row)
+  await insertPaymentWithCall(db, row, call)
   return toCall(context, row, account, operation, wanted)
 }
 

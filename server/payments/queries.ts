@@ -11,6 +11,38 @@ export async function insertPayment(db: Db, row: PaymentRow): Promise<void> {
   await db.insertInto('payments').values(row).execute()
 }
 
+/** A payment with the call that will be made for it, in one statement. */
+export async function insertPaymentWithCall(db: Db, row: PaymentRow, call: LogRow): Promise<void> {
+  await db
+    .with('call', (inner) => inner.insertInto('payment_log').values(call))
+    .insertInto('payments')
+    .values(row)
+    .execute()
+}
+
+/** Writes how a call ended and locks what it was about, in one statement. */
+export function endCallAndLock(
+  db: Db,
+  tenantId: string,
+  id: string,
+  call: { logId: string; change: Updateable<PaymentsTables['payment_log']> },
+): Promise<PaymentRow | undefined> {
+  return db
+    .with('call', (inner) =>
+      inner
+        .updateTable('payment_log')
+        .set(call.change)
+        .where('tenant_id', '=', tenantId)
+        .where('id', '=', call.logId),
+    )
+    .selectFrom('payments')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .forUpdate()
+    .executeTakeFirst()
+}
+
 export function findPayment(db: Db, tenantId: string, id: string): Promise<PaymentRow | undefined> {
   return db
     .selectFrom('payments')

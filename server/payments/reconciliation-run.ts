@@ -40,6 +40,9 @@ export interface Seen {
   unread: Set<string>
 }
 
+const hourMs = 60 * 60 * 1000
+/** Payments of a provider without a list are read one by one, and not told of for longer. */
+export const longestReadMs = 7 * 24 * hourMs
 const pageSize = 200
 /** Kept with a reconciliation; all are told as events. */
 const mostDrifts = 500
@@ -133,10 +136,13 @@ function keepsMoney({ status, captured, refunded }: PaymentSnapshot): boolean {
 
 async function compareOneByOne(run: Run): Promise<NotDone | undefined> {
   const { context, scope, row } = run
+  // With a margin: the oldest must not come of age between here and there.
+  const oldest = new Date(context.now().getTime() - longestReadMs + hourMs)
+  const since = row.since < oldest ? oldest : row.since
   let after = ''
   for (;;) {
     const payments = await context.database.asTenant(scope, (db) =>
-      listPaymentsSince(db, scope.tenantId, row.provider, row.since, { after, limit: pageSize }),
+      listPaymentsSince(db, scope.tenantId, row.provider, since, { after, limit: pageSize }),
     )
     for (const { id } of payments) run.seen.ours.add(id)
     const silence = await lookAtEach(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { before, describe, test } from 'node:test'
 import pg from 'pg'
-import { reconcileDaily } from './reconciliation.ts'
+import { reconcile as reconcileJob, reconcileDaily } from './reconciliation.ts'
 import type { Reconciliation } from './reconciliation-reports.ts'
 import { forgetPaymentLog } from './retention.ts'
 import type { Payment } from './schema.ts'
@@ -16,6 +16,14 @@ import {
 
 const day = 24 * 60 * 60 * 1000
 const sale = { amount: 15_990, currency: 'CLP', return_url: 'https://shop.example.com/back' }
+const run = {
+  jobId: 'job_1',
+  attempt: 1,
+  lastAttempt: true,
+  scope: undefined,
+  traceId: 'trace',
+  signal: new AbortController().signal,
+}
 let server: PaymentsServer
 const cleanups: Array<() => Promise<void>> = []
 
@@ -174,6 +182,20 @@ describe('with a provider that has no list', () => {
     assert.deepEqual(driftsOf(await reconcile('transbank'), payment), [])
   })
 
+  test('payments that it tells nothing of any more are left out', async () => {
+    for (let count = 0; count < 6; count += 1) await server.pay({ ...sale, provider: 'transbank' })
+    const begun = await start('transbank')
+    // The worker may be late; what it finds out is about the time it begins.
+    await ended(begun)
+    await server.passTime(7 * day)
+    const payment = await server.pay({ ...sale, provider: 'transbank' })
+    const since = new Date(server.server.context.now().getTime() - 7 * day).toISOString()
+    const result = await reconcile('transbank', { since })
+    assert.equal(result.checked, 1, result.text)
+    assert.deepEqual(driftsOf(result, payment), [])
+    assert.doesNotMatch(result.text, /could not be read/)
+  })
+
   test('a payment whose call has no known end is left to the janitor', async () => {
     const payment = await server.pay({ ...sale, provider: 'transbank' })
     await server.customer('transbank', payment, 'approve')
@@ -271,18 +293,70 @@ describe('asking for one', () => {
 })
 
 describe('a provider that can not be asked', () => {
-  test('ends the reconciliation when it refuses for good', async () => {
-    await server.control('POST', 'payment-faults', {
+  const fail = (fault: string, more: object = {}) =>
+    server.control('POST', 'payment-faults', {
       provider: 'mercadopago',
-      fault: 'unauthorized',
+      fault,
       operation: 'read',
       times: 1,
+      ...more,
     })
+
+  test('ends the reconciliation when it refuses for good', async () => {
+    await fail('unauthorized')
     const result = await ended(await start('mercadopago'))
     assert.deepEqual([result.state, result.drifts], ['failed', []])
     assert.match(result.error ?? '', /MercadoPago/)
     assert.match(result.text, /did not come to its end/)
   })
+
+  test('leaves single payments for the next time, and says so', async () => {
+    const payment = await payUnheard('mercadopago')
+    await fail('server_error', { reference: payment.id })
+    const result = await reconcile('mercadopago')
+    assert.deepEqual(driftsOf(result, payment), [])
+    assert.match(result.text, /1 could not be read\./)
+    assert.equal(driftsOf(await reconcile('mercadopago'), payment).length, 1)
+  })
+
+  test('stops it half-way; begun anew it ends with every difference, each told once', async () => {
+    const payments: Payment[] = []
+    for (let count = 0; count < 6; count += 1) payments.push(await payUnheard('mercadopago'))
+    const [first, ...others] = payments as [Payment, ...Payment[]]
+    for (const { id } of others) await fail('server_error', { reference: id })
+    const begun = await start('mercadopago')
+    await server.until(first.id, ({ status }) => status === 'confirmed')
+    await faultsPlayed()
+    const { body: half } = await server.api.call<Reconciliation>(
+      'GET',
+      `/payments/reconciliations/${begun.id}`,
+    )
+    const found = payments.map((payment) => driftsOf(half, payment).length)
+    assert.deepEqual([half.state, found], ['running', [1, 0, 0, 0, 0, 0]])
+    await reconcileNow(begun.id)
+    const result = await ended(begun)
+    assert.deepEqual([result.state, result.error], ['done', null])
+    for (const payment of payments) {
+      assert.equal(driftsOf(result, payment).length, 1, payment.id)
+      assert.deepEqual(await countEvents(payment, 'payment.drift_detected', 'payment.confirmed'), [1, 1])
+    }
+  })
+
+  async function faultsPlayed(): Promise<void> {
+    const deadline = performance.now() + 10_000
+    for (;;) {
+      const { rules } = await server.control<{ rules: unknown[] }>('GET', 'payment-faults')
+      if (rules.length === 0) return
+      assert.ok(performance.now() < deadline, JSON.stringify(rules))
+      await sleep(25)
+    }
+  }
+
+  /** What the job does when it is tried again. */
+  async function reconcileNow(id: string): Promise<void> {
+    const scope = { tenantId, productId: 'tableflow', traceId: 'trace' }
+    await reconcileJob.run(server.server.context, { reconciliation_id: id }, { ...run, scope })
+  }
 })
 
 test('every day each active connection of a tenant with payments is reconciled, once', async () => {
@@ -293,10 +367,8 @@ test('every day each active connection of a tenant with payments is reconciled, 
   }
   await server.passTime(day)
   const known = await count()
-  const run = { jobId: 'job_1', attempt: 1, lastAttempt: true, scope: undefined, traceId: 'trace' }
-  const signal = new AbortController().signal
-  await reconcileDaily.run(server.server.context, {}, { ...run, signal })
-  await reconcileDaily.run(server.server.context, {}, { ...run, signal })
+  await reconcileDaily.run(server.server.context, {}, run)
+  await reconcileDaily.run(server.server.context, {}, run)
   assert.equal(await count(), known + 3)
 })
 
@@ -307,8 +379,7 @@ test('old calls and reconciliations are forgotten; payments, and what was told o
   await server.passTime(400 * day)
   const client = new pg.Client({ connectionString: server.ownerUrl })
   await client.connect()
-  const run = { jobId: 'job_1', attempt: 1, lastAttempt: true, scope: undefined, traceId: 'trace' }
-  await forgetPaymentLog.run(server.server.context, {}, { ...run, signal: new AbortController().signal })
+  await forgetPaymentLog.run(server.server.context, {}, run)
   const actions = await client.query<{ action: string }>(
     'select action from pipecore.payment_log where subject = $1',
     [payment.id],

@@ -24,13 +24,12 @@ import {
   presentReconciliation,
   type Reconciliation,
 } from './reconciliation-reports.ts'
-import { comparePayments, type Seen } from './reconciliation-run.ts'
+import { comparePayments, longestReadMs, type Seen } from './reconciliation-run.ts'
 
 const dayMs = 24 * 60 * 60 * 1000
-const listedDays = 3
-const longestListedDays = 90
-/** Payments of a provider without a list are read one by one, and not told of for longer. */
-const readDays = 7
+/** How far back a list is read: by itself, and at most. */
+const listedMs = 3 * dayMs
+const longestDays = 90
 const tenantBatch = 200
 const mostAttempts = 12
 const retryAfterMs = 60_000
@@ -185,9 +184,9 @@ export async function startReconciliation(
 
 function requireRecent(context: Context, since: Date): Date {
   const ageMs = context.now().getTime() - since.getTime()
-  if (ageMs > 0 && ageMs <= longestListedDays * dayMs) return since
-  throw invalidRequest(`since must lie in the last ${longestListedDays} days.`, [
-    { field: 'since', message: `is not in the last ${longestListedDays} days` },
+  if (ageMs > 0 && ageMs <= longestDays * dayMs) return since
+  throw invalidRequest(`since must lie in the last ${longestDays} days.`, [
+    { field: 'since', message: `is not in the last ${longestDays} days` },
   ])
 }
 
@@ -220,9 +219,9 @@ function toRow(
 ): ReconciliationRow {
   const now = context.now()
   const hasList = requirePaymentProvider(provider).list !== undefined
-  const daysAgo = (days: number) => new Date(now.getTime() - days * dayMs)
-  const wanted = since ?? daysAgo(hasList ? listedDays : readDays)
-  const earliest = daysAgo(hasList ? longestListedDays : readDays)
+  const ago = (ms: number) => new Date(now.getTime() - ms)
+  const wanted = since ?? ago(hasList ? listedMs : longestReadMs)
+  const earliest = ago(hasList ? longestDays * dayMs : longestReadMs)
   return {
     id: createId('rec', now),
     tenant_id: scope.tenantId,

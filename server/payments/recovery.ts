@@ -10,7 +10,14 @@ import { toRef } from './commands.ts'
 import { traceOf } from './events.ts'
 import { findChoice } from './methods/saved-methods.ts'
 import type { Operation } from './operation.ts'
-import { type CallResult, deadlineOf, logCall, performCall, type PreparedCall, toCall } from './operations.ts'
+import {
+  type CallResult,
+  deadlineOf,
+  performCall,
+  type PreparedCall,
+  toCall,
+  toLogEntry,
+} from './operations.ts'
 import { logRead, timeCall, writeLog } from './payment-log.ts'
 import { readJson } from './presentation.ts'
 import type { PaymentSnapshot, Windows } from './providers/provider.ts'
@@ -214,10 +221,8 @@ async function prepareAgain(
   { payment, account, operation }: { payment: PaymentRow; account: Account; operation: Operation },
 ): Promise<PreparedCall> {
   const trace = traceOf(scope, payment)
-  const logId = await logCall(context, db, trace, payment, {
-    kind: operation.kind,
-    ...(operation.amount !== undefined && { amount: operation.amount }),
-  })
+  const { kind, amount = payment.amount } = operation
+  const logId = await writeLog(context, db, trace, toLogEntry(payment, { kind, amount }))
   const again: Operation = {
     ...operation,
     logId,

@@ -6,10 +6,10 @@ import { nextRecoveryAt } from './checks.ts'
 import type { FailureCode } from './failures.ts'
 import type { Operation } from './operation.ts'
 import type { CallResult, PreparedCall } from './operations.ts'
-import { finishLog } from './payment-log.ts'
+import { endOf } from './payment-log.ts'
 import { readJson } from './presentation.ts'
 import type { Failure } from './providers/provider.ts'
-import { listRefunds, lockPayment, type PaymentChange, type PaymentRow, updateRefund } from './queries.ts'
+import { endCallAndLock, listRefunds, type PaymentChange, type PaymentRow, updateRefund } from './queries.ts'
 import { mergeRefund, type RefundStep, sumRefunded } from './refund-rows.ts'
 import { applySnapshot, savePayment } from './snapshots.ts'
 import { isOpen } from './status.ts'
@@ -27,8 +27,8 @@ export async function settleOperation(
   scope: TenantScope,
   call: EndedCall,
 ): Promise<PaymentRow | undefined> {
-  const payment = await lockPayment(db, scope.tenantId, call.paymentId)
-  await finishLog(db, scope, call.operation.logId, call)
+  const ended = { logId: call.operation.logId, change: endOf(call) }
+  const payment = await endCallAndLock(db, scope.tenantId, call.paymentId, ended)
   if (payment === undefined) return undefined
   const { outcome, operation } = call
   // The janitor may have been faster: then only what this call learnt is new.

@@ -22,6 +22,8 @@ before(async () => {
   await server.api.call('POST', `/payments/${made.second.id}/refunds`, { amount: 4_000 })
   made.held = await server.pay({ ...sale, ...card, capture: 'manual' })
   await server.api.call('POST', `/payments/${made.held.id}/cancel`)
+  made.closed = await server.pay({ ...sale, return_url: 'https://shop.example.com/back' })
+  await server.api.call('POST', `/payments/${made.closed.id}/cancel`)
   made.left = await server.pay({
     ...sale,
     provider: 'transbank',
@@ -52,13 +54,13 @@ test('payments are counted by day, provider and status', async () => {
   const wanted = [
     { day: dayOf('first'), provider: 'mercadopago', status: 'confirmed', count: 1 },
     { day: dayOf('declined'), provider: 'mercadopago', status: 'failed', count: 1 },
-    { day: dayOf('held'), provider: 'mercadopago', status: 'canceled', count: 1 },
+    { day: dayOf('held'), provider: 'mercadopago', status: 'canceled', count: 2 },
     { day: dayOf('second'), provider: 'mercadopago', status: 'confirmed', count: 1 },
     { day: dayOf('left'), provider: 'transbank', status: 'canceled', count: 1 },
     { day: dayOf('open'), provider: 'transbank', status: 'requires_action', count: 1 },
   ]
   assert.deepEqual(counts, wanted)
-  assert.equal(totals.payments, 6)
+  assert.equal(totals.payments, 7)
 })
 
 test('amounts are what was taken, given back and left of it, per currency', async () => {
@@ -77,7 +79,7 @@ test('amounts are what was taken, given back and left of it, per currency', asyn
 test('the approval rate leaves out who gave up, and counts held money that was let go', async () => {
   const { totals, approvals } = await stats()
   const { approved, declined, gave_up: gaveUp, approval_rate: rate } = totals
-  assert.deepEqual([approved, declined, gaveUp, rate], [3, 1, 1, 0.75])
+  assert.deepEqual([approved, declined, gaveUp, rate], [3, 1, 2, 0.75])
   assert.deepEqual(
     approvals.find(({ provider }) => provider === 'transbank'),
     {

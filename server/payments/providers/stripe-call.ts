@@ -77,7 +77,7 @@ export async function callStripe<Answer>(
       headers: {
         authorization: `Bearer ${secretKey}`,
         'stripe-version': version,
-        ...(account && { 'stripe-account': account }),
+        
         ...(isPost && { 'content-type': 'application/x-www-form-urlencoded', 'idempotency-key': key }),
       },
       ...(isPost && { body: encoded }),
@@ -96,7 +96,7 @@ export async function callStripe<Answer>(
 }
 
 /** `a[b][0]=c`, as Stripe reads it; what is undefined is left out. */
-export function writeForm(form: Form): string {
+function writeForm(form: Form): string {
   return Object.entries(form)
     .flatMap(([name, value]) => listPairs(name, value))
     .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
@@ -127,34 +127,27 @@ export interface Listing<Item> {
   until?: (item: Item) => boolean
 }
 
-export interface Listed<Item> {
-  /** Newest first. */
-  items: Item[]
-  /** Nothing was left out for length. */
-  isWhole: boolean
-}
-
+/** Newest first. `isWhole`: nothing was left out for length. */
 export async function listStripe<Item extends { id: string }>(
   context: StripeContext,
   { path, form = {}, item, until }: Listing<Item>,
-): Promise<Outcome<Listed<Item>>> {
+): Promise<Outcome<{ items: Item[]; isWhole: boolean }>> {
   const items: Item[] = []
   for (let pages = 1; ; pages += 1) {
-    const outcome = await readPage(context, {
+    const outcome = await readListPage(context, {
       path,
       form: { ...form, starting_after: items.at(-1)?.id },
       item,
     })
     if (outcome.outcome !== 'done') return outcome
     items.push(...outcome.items)
-    if (!outcome.hasMore || (until && outcome.items.some(until)))
-      return { outcome: 'done', items, isWhole: true }
-    if (pages === mostPages) return { outcome: 'done', items, isWhole: false }
+    const isEnough = !outcome.hasMore || (until && outcome.items.some(until))
+    if (isEnough || pages === mostPages) return { outcome: 'done', items, isWhole: isEnough === true }
   }
 }
 
-/** One page of a list, at most a hundred. */
-export async function readPage<Item>(
+/** At most a hundred. */
+export async function readListPage<Item>(
   context: StripeContext,
   { path, form, item }: Listing<Item>,
 ): Promise<Outcome<{ items: Item[]; hasMore: boolean }>> {
@@ -178,12 +171,8 @@ function classify(answer: ProviderAnswer, error: StripeError | undefined): NotDo
   // The key was used before, or is in use: what was done under it may have had its effect.
   if (code === 'idempotency_key_in_use') return unknownOutcome(answer, told, { afterMs: 1_000 })
   if (type === 'idempotency_error') return unknownOutcome(answer, told)
-  const rule = errors.get(code ?? `without code: ${param}`)
-  return refusedOutcome(
-    answer,
-    rule ?? (answer.status === 409 ? errors.get('lock_timeout') : undefined),
-    told,
-  )
+  const rule = errors.get(code ?? `without code: ${param}`) ?? errors.get(String(answer.status))
+  return refusedOutcome(answer, rule, told)
 }
 
 const errors = createErrorTable([
@@ -191,7 +180,8 @@ const errors = createErrorTable([
   ['auth', 'never', false, ['account_invalid', 'platform_account_required', 'livemode_mismatch']],
   ['account', 'never', true, ['testmode_charges_only', 'country_unsupported', 'capability_not_active']],
   ['account', 'never', false, ['balance_insufficient']],
-  ['transient', { afterMs: 1_000 }, false, ['lock_timeout']],
+  ['unknown', 'never', false, ['402']],
+  ['transient', { afterMs: 1_000 }, false, ['lock_timeout', '409']],
   ['rate_limited', 'backoff', true, ['rate_limit']],
   ['content', 'never', true, ['amount_too_small', 'amount_too_large']],
   ['state', 'never', false, ['payment_intent_unexpected_state', 'setup_intent_unexpected_state']],
@@ -208,10 +198,8 @@ const errors = createErrorTable([
 export function readFailure(reason: z.output<typeof reasonAnswer> | null | undefined): Failure {
   const { type, code, decline_code: declineCode, advice_code: advice } = reason ?? {}
   const named = declines.get(declineCode ?? '') ?? declines.get(code ?? '')
-  const [failure, retry] = named ?? [
-    type === 'card_error' ? 'card_declined' : 'unknown_reason',
-    'other_method',
-  ]
+  const [failure = type === 'card_error' ? 'card_declined' : 'unknown_reason', retry = 'other_method'] =
+    named ?? []
   return {
     code: failure,
     providerCode: declineCode ?? code ?? type ?? 'unknown',
@@ -230,38 +218,29 @@ type DeclineRow = readonly [FailureCode, Failure['retry'], codes: string]
 /** `decline_code` first, else the `code` of the error. */
 const declineRows: readonly DeclineRow[] = [
   ['insufficient_funds', 'same', 'insufficient_funds'],
-  [
-    'card_declined',
-    'other_method',
-    'card_declined generic_decline do_not_honor do_not_try_again no_action_taken',
-  ],
-  ['card_declined', 'other_method', 'security_violation stop_payment_order testmode_decline'],
+  ['card_declined', 'other_method', 'card_declined generic_decline do_not_honor do_not_try_again'],
+  ['card_declined', 'other_method', 'no_action_taken security_violation stop_payment_order'],
   ['card_declined', 'other_method', 'revocation_of_authorization revocation_of_all_authorizations'],
+  ['card_declined', 'other_method', 'testmode_decline'],
   ['card_declined', 'same', 'try_again_later'],
   ['call_issuer', 'same', 'call_issuer approve_with_id'],
   ['expired_card', 'other_method', 'expired_card'],
   ['invalid_card', 'other_method', 'incorrect_number invalid_number'],
   ['invalid_expiry', 'other_method', 'invalid_expiry_month invalid_expiry_year'],
   ['invalid_security_code', 'other_method', 'incorrect_cvc invalid_cvc'],
-  ['invalid_data', 'other_method', 'incorrect_zip incorrect_address incorrect_pin invalid_pin email_invalid'],
-  [
-    'card_disabled',
-    'other_method',
-    'card_not_supported currency_not_supported invalid_account not_permitted',
-  ],
+  ['invalid_data', 'other_method', 'incorrect_zip incorrect_address incorrect_pin invalid_pin'],
+  ['card_disabled', 'other_method', 'card_not_supported currency_not_supported invalid_account'],
   ['card_disabled', 'other_method', 'new_account_information_available service_not_allowed'],
-  ['card_disabled', 'other_method', 'transaction_not_allowed'],
+  ['card_disabled', 'other_method', 'transaction_not_allowed not_permitted'],
   ['lost_or_stolen', 'other_method', 'lost_card stolen_card pickup_card restricted_card'],
-  [
-    'authentication_failed',
-    'same',
-    'payment_intent_authentication_failure setup_intent_authentication_failure',
-  ],
+  ['authentication_failed', 'same', 'payment_intent_authentication_failure'],
+  ['authentication_failed', 'same', 'setup_intent_authentication_failure'],
   ['authentication_required', 'same', 'authentication_required authentication_not_handled'],
   ['authentication_required', 'same', 'mobile_device_authentication_required offline_pin_required'],
   ['authentication_required', 'same', 'online_or_offline_pin_required payment_intent_action_required'],
   ['fraud_suspected', 'other_method', 'fraudulent merchant_blacklist'],
-  ['limit_exceeded', 'other_method', 'card_velocity_exceeded withdrawal_count_limit_exceeded invalid_amount'],
+  ['limit_exceeded', 'other_method', 'card_velocity_exceeded withdrawal_count_limit_exceeded'],
+  ['limit_exceeded', 'other_method', 'invalid_amount'],
   ['too_many_attempts', 'other_method', 'pin_try_exceeded card_decline_rate_limit_exceeded'],
   ['duplicate', 'never', 'duplicate_transaction'],
   ['method_unavailable', 'other_method', 'payment_method_unactivated payment_method_not_available'],
@@ -269,11 +248,8 @@ const declineRows: readonly DeclineRow[] = [
   ['canceled_by_customer', 'same', 'payment_method_customer_decline'],
   ['timed_out', 'same', 'payment_intent_payment_attempt_expired setup_intent_setup_attempt_expired'],
   ['processing_error', 'same', 'processing_error issuer_not_available reenter_transaction'],
-  [
-    'processing_error',
-    'same',
-    'payment_method_provider_timeout three_d_secure_authentication_upstream_error',
-  ],
+  ['processing_error', 'same', 'payment_method_provider_timeout'],
+  ['processing_error', 'same', 'three_d_secure_authentication_upstream_error'],
 ]
 
 const declines = new Map(

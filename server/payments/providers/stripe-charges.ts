@@ -2,8 +2,20 @@ import { z } from 'zod'
 import { optional, optionalNumber, optionalObject, optionalText, readJson } from '#connections'
 import type { Outcome } from '#connections'
 import type { SubscriptionCharge, SubscriptionSnapshot, SubscriptionStatus } from './provider.ts'
-import { callStripe, listOf, readFailure, readPage, type StripeContext } from './stripe-call.ts'
+import { callStripe, listOf, readFailure, readListPage, type StripeContext } from './stripe-call.ts'
 import { expandable, type Intent, intentAnswer, readMoney, readTime, redirectTo } from './stripe-mapping.ts'
+
+const subscriptionItem = z.looseObject({
+  id: z.string(),
+  quantity: optionalNumber,
+  current_period_start: optionalNumber,
+  current_period_end: optionalNumber,
+  price: optionalObject({
+    product: optionalText,
+    unit_amount: optionalNumber,
+    recurring: optionalObject({ interval: optionalText, interval_count: optionalNumber }),
+  }),
+})
 
 export const subscriptionAnswer = z.looseObject({
   id: z.string().min(1),
@@ -13,24 +25,16 @@ export const subscriptionAnswer = z.looseObject({
   cancel_at_period_end: optional(z.boolean()),
   trial_end: optionalNumber,
   pause_collection: optional(z.looseObject({})),
-  items: optional(
-    listOf(
-      z.looseObject({
-        id: z.string(),
-        quantity: optionalNumber,
-        current_period_start: optionalNumber,
-        current_period_end: optionalNumber,
-        price: optionalObject({
-          product: optionalText,
-          unit_amount: optionalNumber,
-          recurring: optionalObject({ interval: optionalText, interval_count: optionalNumber }),
-        }),
-      }),
-    ),
-  ),
+  items: optional(listOf(subscriptionItem)),
   metadata: optional(z.record(z.string(), z.string())),
 })
 export type Subscription = z.output<typeof subscriptionAnswer>
+
+const line = z.looseObject({ period: z.looseObject({ start: z.number(), end: z.number() }) })
+const invoicePayment = z.looseObject({
+  status: optionalText,
+  payment: optionalObject({ payment_intent: expandable(z.looseObject({ id: z.string() })) }),
+})
 
 const invoiceAnswer = z.looseObject({
   id: z.string(),
@@ -42,18 +46,8 @@ const invoiceAnswer = z.looseObject({
   attempt_count: optionalNumber,
   next_payment_attempt: optionalNumber,
   hosted_invoice_url: optionalText,
-  lines: optional(
-    listOf(
-      z.looseObject({ id: optionalText, period: z.looseObject({ start: z.number(), end: z.number() }) }),
-    ),
-  ),
-  payments: optional(
-    listOf(
-      z.looseObject({
-        payment: optionalObject({ payment_intent: expandable(z.looseObject({ id: z.string() })) }),
-      }),
-    ),
-  ),
+  lines: optional(listOf(line)),
+  payments: optional(listOf(invoicePayment)),
 })
 type Invoice = z.output<typeof invoiceAnswer>
 
@@ -66,24 +60,29 @@ export async function describeSubscription(
   isDone = false,
 ): Snapshot {
   const form = { subscription: subscription.id, expand: ['data.payments'] }
-  const listed = await readPage(context, { path: ['invoices'], form, item: invoiceAnswer })
+  const listed = await readListPage(context, { path: ['invoices'], form, item: invoiceAnswer })
   if (listed.outcome !== 'done') {
     return isDone ? { outcome: 'done', snapshot: writeSnapshot(subscription, []) } : listed
   }
-  const due = listed.items.find(({ status }) => status === 'open')
-  const intent = due && (await readIntentOf(due, context))
-  return { outcome: 'done', snapshot: writeSnapshot(subscription, listed.items, intent) }
+  const tried = listed.items.find(({ status, attempt_count: attempts }) => status === 'open' && attempts)
+  const intent = await readIntentOf(tried, context)
+  if (intent.outcome !== 'done' && !isDone) return intent
+  const answer = intent.outcome === 'done' ? intent.answer : undefined
+  return { outcome: 'done', snapshot: writeSnapshot(subscription, listed.items, answer) }
 }
 
-async function readIntentOf(invoice: Invoice, context: StripeContext): Promise<Intent | undefined> {
-  const id = intentIdOf(invoice)
-  if (id === undefined) return undefined
-  const outcome = await callStripe(context, { path: ['payment_intents', id], read: readJson(intentAnswer) })
-  return outcome.outcome === 'done' ? outcome.answer : undefined
+async function readIntentOf(
+  invoice: Invoice | undefined,
+  context: StripeContext,
+): Promise<Outcome<{ answer: Intent | undefined }>> {
+  const id = invoice && intentIdOf(invoice)
+  if (id === undefined) return { outcome: 'done', answer: undefined }
+  return callStripe(context, { path: ['payment_intents', id], read: readJson(intentAnswer) })
 }
 
 function intentIdOf({ payments }: Invoice): string | undefined {
-  const intent = payments?.data.at(-1)?.payment?.payment_intent
+  const made = payments?.data.find(({ status }) => status === 'paid') ?? payments?.data[0]
+  const intent = made?.payment?.payment_intent
   return typeof intent === 'string' ? intent : intent?.id
 }
 
@@ -145,7 +144,7 @@ function readCharge(invoice: Invoice, intent: Intent | undefined): SubscriptionC
   const isPeriod = reason === 'subscription_create' || reason === 'subscription_cycle'
   if (!isPeriod || !status || !amount) return []
   // The period of an invoice itself is the one before; that of its lines is what is paid for.
-  const period = lines?.data.at(-1)?.period
+  const [period] = (lines?.data ?? []).map((one) => one.period).toSorted((a, b) => b.end - a.end)
   const isUnpaid = status === 'retrying' || status === 'failed'
   return [
     {

@@ -1,14 +1,10 @@
 import { z } from 'zod'
 import { optional, optionalText, readJson } from '#connections'
 import type { CheckResult, ProviderContext } from '#connections'
-import { callStripe, readPage, type StripeContext, title } from './stripe-call.ts'
+import { callStripe, readListPage, type StripeContext, title } from './stripe-call.ts'
 import { isLive, missingSecret, wantedTopics, type WebhookKeys } from './stripe-webhook.ts'
 
-const accountAnswer = z.looseObject({
-  id: z.string(),
-  charges_enabled: optional(z.boolean()),
-  email: optionalText,
-})
+const accountAnswer = z.looseObject({ id: z.string(), charges_enabled: optional(z.boolean()) })
 const paymentAnswer = z.looseObject({ id: z.string() })
 const endpointAnswer = z.looseObject({
   id: z.string(),
@@ -20,9 +16,10 @@ const endpointAnswer = z.looseObject({
 /** Tries what payments need; what only helps a person is told where the key may see it. */
 export async function checkStripe(context: ProviderContext<WebhookKeys>): Promise<CheckResult> {
   const { secretKey, account, webhookSecret } = context.credentials
-  const tried = await readPage(context, { path: ['payment_intents'], item: paymentAnswer })
-  if (tried.outcome !== 'done')
+  const tried = await readListPage(context, { path: ['payment_intents'], item: paymentAnswer })
+  if (tried.outcome !== 'done') {
     return { ok: false, notes: [tried.error.message, ...adviseKey(secretKey, account)] }
+  }
   const mode = isLive(secretKey)
     ? 'It is a live key: payments take real money.'
     : 'It is a test key: it takes test cards only and moves no money.'
@@ -33,17 +30,13 @@ export async function checkStripe(context: ProviderContext<WebhookKeys>): Promis
 }
 
 function adviseKey(secretKey: string, account: string | undefined): string[] {
-  const kind = secretKey.startsWith('rk_')
-    ? [
-        'A restricted key needs to write PaymentIntents, Refunds, Checkout Sessions, Customers and Subscriptions.',
-      ]
-    : []
   const mode = isLive(secretKey) ? 'live' : 'test'
-  const connected = account
-    ? [`The key has to be of the platform that ${account} is connected to in ${mode} mode.`]
-    : []
-  return [...kind, ...connected]
+  const connected = `The key has to be of the platform that ${account} is connected to in ${mode} mode.`
+  return [...(secretKey.startsWith('rk_') ? [restricted] : []), ...(account ? [connected] : [])]
 }
+
+const restricted =
+  'A restricted key needs to write PaymentIntents, Refunds, Checkout Sessions, Customers and Subscriptions.'
 
 async function checkAccount(context: StripeContext): Promise<CheckResult> {
   const outcome = await callStripe(context, { path: ['account'], read: readJson(accountAnswer) })
@@ -59,27 +52,18 @@ async function checkAccount(context: StripeContext): Promise<CheckResult> {
 /** Endpoints for connected accounts belong to the platform. */
 async function checkEndpoint(context: ProviderContext<WebhookKeys>): Promise<string[]> {
   const { account: _account, ...platform } = context.credentials
-  const page = await readPage(
-    { ...context, credentials: platform },
-    {
-      path: ['webhook_endpoints'],
-      item: endpointAnswer,
-    },
-  )
+  const listing = { path: ['webhook_endpoints'], item: endpointAnswer }
+  const page = await readListPage({ ...context, credentials: platform }, listing)
   if (page.outcome !== 'done') {
     return [`Whether ${title} reports to ${context.webhookUrl} can not be seen with this key.`]
   }
   const endpoint = page.items.find(({ url }) => url === context.webhookUrl)
   if (!endpoint) {
-    return [
-      `No webhook of ${title} reports to ${context.webhookUrl}: add one with ${wantedTopics.join(', ')}.`,
-    ]
+    const events = wantedTopics.join(', ')
+    return [`No webhook of ${title} reports to ${context.webhookUrl}: add one with ${events}.`]
   }
-  if (endpoint.status === 'disabled')
-    return [`The webhook ${endpoint.id} is disabled: enable it at ${title}.`]
-  const { enabled_events: enabled } = endpoint
+  const { id, status, enabled_events: enabled } = endpoint
+  if (status === 'disabled') return [`The webhook ${id} is disabled: enable it at ${title}.`]
   const missing = enabled.includes('*') ? [] : wantedTopics.filter((topic) => !enabled.includes(topic))
-  return missing.length > 0
-    ? [`The webhook ${endpoint.id} does not report ${missing.join(', ')}: add them.`]
-    : []
+  return missing.length > 0 ? [`The webhook ${id} does not report ${missing.join(', ')}: add them.`] : []
 }

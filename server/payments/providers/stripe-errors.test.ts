@@ -48,7 +48,9 @@ describe('a declined card is an answer', () => {
     })
 
   test('with the payment it was for', async () => {
-    const reason = { type: 'card_error', code: 'card_declined', decline_code: 'insufficient_funds' }
+    const card = { id: 'pm_1', type: 'card', card: { brand: 'visa', last4: '9995', funding: 'debit' } }
+    const code = 'insufficient_funds'
+    const reason = { type: 'card_error', code: 'card_declined', decline_code: code, payment_method: card }
     const { snapshot } = expectDone(await decline(reason))
     assert.deepEqual(snapshot, {
       providerPaymentId: 'pi_1',
@@ -57,7 +59,8 @@ describe('a declined card is an answer', () => {
       currency: 'CLP',
       captured: 0,
       refunded: 0,
-      failure: { code: 'insufficient_funds', providerCode: 'insufficient_funds', retry: 'same' },
+      failure: { code, providerCode: code, retry: 'same' },
+      method: { type: 'debit', brand: 'visa', last4: '9995' },
     })
   })
 
@@ -68,7 +71,7 @@ describe('a declined card is an answer', () => {
       message: 'Your card was declined.',
     })
     const { outcome, kind, code } = expectNotDone(await create({ status: 402, body }))
-    assert.deepEqual([outcome, kind, code], ['refused', 'content', 'card_declined'])
+    assert.deepEqual([outcome, kind, code], ['refused', 'unknown', 'card_declined'])
   })
 
   const declines: Array<[declineCode: string, code: FailureCode, retry: Failure['retry']]> = [

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { optional, optionalNumber, optionalObject, optionalText, readJson } from '#connections'
-import type { NotDone, ProviderAnswer } from '#connections'
+import type { NotDone } from '#connections'
 import type { FailureCode } from '../failures.ts'
 import { fromWireInteger, toWireInteger, wireProblem, type WireTable, writeAmount } from '../money.ts'
 import type { Failure, MethodSummary, MethodType, NextAction, PaymentSnapshot } from './provider.ts'
@@ -26,24 +26,14 @@ export function addParameter(url: string, parameter: string): string {
 const decimals: ReadonlyArray<readonly [decimals: number, currencies: string]> = [
   [0, 'BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF'],
   [3, 'BHD JOD KWD OMR TND'],
-  // ISK and UGX have no decimals, but have two at Stripe.
-  [
-    2,
-    'ISK UGX AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BWP BYN BZD CAD CDF',
-  ],
-  [
-    2,
-    'CHF CNY COP CRC CVE CZK DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS',
-  ],
-  [
-    2,
-    'INR JMD KES KGS KHR KYD KZT LAK LBP LKR LRD LSL MAD MDL MKD MMK MNT MOP MUR MVR MWK MXN MYR MZN NAD NGN',
-  ],
-  [
-    2,
-    'NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SEK SGD SHP SLE SOS SRD STD SZL THB',
-  ],
-  [2, 'TJS TOP TRY TTD TWD TZS UAH USD UYU UZS WST XCD YER ZAR ZMW'],
+  // These have none, but two at Stripe.
+  [2, 'ISK UGX'],
+  [2, 'AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BWP BYN BZD'],
+  [2, 'CAD CDF CHF CNY COP CRC CVE CZK DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GTQ GYD'],
+  [2, 'HKD HNL HTG HUF IDR ILS INR JMD KES KGS KHR KYD KZT LAK LBP LKR LRD LSL MAD MDL MKD MMK'],
+  [2, 'MNT MOP MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON'],
+  [2, 'RSD RUB SAR SBD SCR SEK SGD SHP SLE SOS SRD STD SZL THB TJS TOP TRY TTD TWD TZS UAH USD'],
+  [2, 'UYU UZS WST XCD YER ZAR ZMW'],
 ]
 
 export const wire: WireTable = Object.fromEntries(
@@ -81,8 +71,6 @@ export function expanded<Item extends object>(value: Item | string | null | unde
   return typeof value === 'object' && value !== null ? value : undefined
 }
 
-const failed = optional(reasonAnswer)
-
 const nextAction = optional(z.looseObject({ type: optionalText }))
 
 export const refundAnswer = z
@@ -104,9 +92,12 @@ const cardDetails = optionalObject({
   capture_before: optionalNumber,
 })
 
+export const methodAnswer = z.looseObject({ id: z.string(), type: optionalText, card: cardDetails })
+
+const failed = optional(reasonAnswer.extend({ payment_method: optional(methodAnswer) }))
+
 const charge = z.looseObject({
   disputed: optional(z.boolean()),
-  amount_refunded: optionalNumber,
   refunds: optional(listOf(refundAnswer)),
   payment_method_details: optionalObject({ type: optionalText, card: cardDetails }),
 })
@@ -132,7 +123,6 @@ export type Intent = z.output<typeof intentAnswer>
 export const sessionAnswer = z.looseObject({
   id: z.string().min(1),
   status: z.string(),
-  payment_status: optionalText,
   url: optionalText,
   amount_total: optionalNumber,
   currency: optionalText,
@@ -141,8 +131,6 @@ export const sessionAnswer = z.looseObject({
   metadata,
 })
 export type Session = z.output<typeof sessionAnswer>
-
-export const methodAnswer = z.looseObject({ id: z.string(), type: optionalText, card: cardDetails })
 
 export const setupAnswer = z.looseObject({
   id: z.string().min(1),
@@ -157,19 +145,19 @@ export type Setup = z.output<typeof setupAnswer>
 
 /** A declined card makes a 402 that holds the payment it was for. */
 export const intentCall = {
-  read: readJson(intentAnswer) as (answer: ProviderAnswer) => Intent | undefined,
+  read: readJson(intentAnswer),
   readDeclined: ({ payment_intent: intent }: StripeError) => intentAnswer.safeParse(intent).data,
 }
 
 export const setupCall = {
-  read: readJson(setupAnswer) as (answer: ProviderAnswer) => Setup | undefined,
+  read: readJson(setupAnswer),
   readDeclined: ({ setup_intent: intent }: StripeError) => setupAnswer.safeParse(intent).data,
 }
 
 /** What a payment is by itself; refunds and disputes have to be asked for. */
 export function readIntent(intent: Intent): PaymentSnapshot {
   const details = expanded(intent.latest_charge)?.payment_method_details
-  const method = readMethod(details?.type, details?.card)
+  const method = readMethod(details ?? intent.last_payment_error?.payment_method)
   const status = readStatus(intent)
   const action = status === 'requires_action' ? readAction(intent.next_action) : undefined
   const captureBefore = status === 'authorized' ? details?.card?.capture_before : undefined
@@ -237,25 +225,20 @@ export function redirectTo(url: string): NextAction {
   return { kind: 'redirect', method: 'GET', url, fields: {} }
 }
 
-/** 3-D Secure, or a page with the voucher or the QR code to pay by; undefined for what only Stripe's own library can do. */
+/** 3-D Secure, a voucher or a QR code; undefined for what only Stripe's browser library can do. */
 export function readAction(next: z.output<typeof nextAction>): NextAction | undefined {
-  const what = next?.type ? next[next.type] : undefined
-  const links = z.looseObject({ url: webUrl, hosted_voucher_url: webUrl, hosted_instructions_url: webUrl })
-  const {
-    url,
-    hosted_voucher_url: voucher,
-    hosted_instructions_url: instructions,
-  } = links.safeParse(what).data ?? {}
-  const link = url ?? voucher ?? instructions
+  const what = links.safeParse(next?.type ? next[next.type] : undefined).data
+  const link = what?.url ?? what?.hosted_voucher_url ?? what?.hosted_instructions_url
   return link ? redirectTo(link) : undefined
 }
 
 const webUrl = optional(z.url({ protocol: /^https?$/ }))
+const links = z.looseObject({ url: webUrl, hosted_voucher_url: webUrl, hosted_instructions_url: webUrl })
 
 export function readMethod(
-  type: string | null | undefined,
-  card: z.output<typeof cardDetails>,
+  method: Pick<z.output<typeof methodAnswer>, 'type' | 'card'> | null | undefined,
 ): MethodSummary | undefined {
+  const { type, card } = method ?? {}
   if (!type) return undefined
   if (type !== 'card') return { type: methodTypes.get(type) ?? 'other', brand: type }
   return {

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { optional, optionalText, readJson } from '#connections'
 import type { Outcome } from '#connections'
 import type { Customer, MethodCommand, MethodRef, MethodSnapshot } from './provider.ts'
-import { callStripe, readFailure, readPage, refuse, type StripeContext, title } from './stripe-call.ts'
+import { callStripe, readFailure, readListPage, refuse, type StripeContext, title } from './stripe-call.ts'
 import { addParameter, canceledParameter, expandable, expanded, methodAnswer } from './stripe-mapping.ts'
 import {
   readAction,
@@ -40,7 +40,7 @@ export async function ensureCustomer(
   context: StripeContext,
 ): Promise<Outcome<{ id: string }>> {
   if (reference !== undefined && email !== undefined) {
-    const page = await readPage(context, { path: ['customers'], form: { email }, item: customerAnswer })
+    const page = await readListPage(context, { path: ['customers'], form: { email }, item: customerAnswer })
     if (page.outcome !== 'done') return page
     const known = page.items.findLast(({ metadata }) => metadata?.[references.customer] === reference)
     if (known) return { outcome: 'done', id: known.id }
@@ -149,7 +149,7 @@ function readSetup(setup: Setup): MethodSnapshot {
   const about = { providerInscriptionId: id }
   const methodId = typeof method === 'string' ? method : method?.id
   if (status === 'succeeded' && customer && methodId) {
-    const summary = readMethod(expanded(method)?.type, expanded(method)?.card)
+    const summary = readMethod(expanded(method))
     const token = { customer, payment_method: methodId }
     return { ...about, status: 'active', token, ...(summary && { summary }) }
   }

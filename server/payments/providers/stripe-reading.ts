@@ -2,7 +2,14 @@ import { z } from 'zod'
 import { describeError, readJson } from '#connections'
 import type { Outcome } from '#connections'
 import type { PaymentRef, PaymentSnapshot } from './provider.ts'
-import { callStripe, type Listing, listStripe, readPage, type StripeContext, title } from './stripe-call.ts'
+import {
+  callStripe,
+  type Listing,
+  listStripe,
+  readListPage,
+  type StripeContext,
+  title,
+} from './stripe-call.ts'
 import { expandable, expanded, type Intent, intentAnswer, readIntent, readRefund } from './stripe-mapping.ts'
 import { readSession, references, refundAnswer, type Session, sessionAnswer } from './stripe-mapping.ts'
 
@@ -15,7 +22,7 @@ const longestCreateMs = 25 * hourMs
 const searchDelayMs = hourMs
 
 /** With what became of the money: so that one call tells all. */
-export const wholeIntent = ['latest_charge', 'latest_charge.refunds']
+const wholeIntent = ['latest_charge', 'latest_charge.refunds']
 
 /** A payment as it was found: the page, its payment, or both. */
 interface Found {
@@ -74,7 +81,7 @@ async function findIntentId(
   return outcome.outcome === 'done' ? { outcome: 'done', id: outcome.found?.id } : outcome
 }
 
-export function absentIfMissing<Answer>(
+function absentIfMissing<Answer>(
   outcome: Outcome<{ answer: Answer }>,
 ): Outcome<{ answer: Answer | undefined }> {
   if (outcome.outcome !== 'refused' || outcome.error.code !== 'resource_missing') return outcome
@@ -116,7 +123,11 @@ export async function findByReference<
   const found = listed.items.find(until)
   if (found !== undefined || listed.isWhole) return { outcome: 'done', found }
   const query = `metadata['${name}']:'${value.replaceAll(/\W/g, '')}'`
-  const searched = await readPage(context, { ...listing, path: [...listing.path, 'search'], form: { query } })
+  const searched = await readListPage(context, {
+    ...listing,
+    path: [...listing.path, 'search'],
+    form: { query },
+  })
   if (searched.outcome !== 'done') return searched
   const searchedFor = searched.items.find(until)
   if (searchedFor !== undefined || context.now().getTime() - from > searchDelayMs) {
@@ -130,7 +141,7 @@ function toSeconds(ms: number): number {
   return Math.floor(ms / 1000)
 }
 
-/** Adds refunds and the dispute. What a release gave back of a hold is no refund, so the charge's own sum is not used. */
+/** Adds refunds and the dispute. The charge's own sum also counts what was let go of a hold. */
 async function completeSnapshot(
   snapshot: PaymentSnapshot,
   intent: Intent | undefined,
@@ -156,7 +167,7 @@ async function addDispute(
   context: StripeContext,
 ): Promise<Snapshot> {
   const listing = { path: ['disputes'], form: { payment_intent: intent.id }, item: disputeAnswer }
-  const listed = await readPage(context, listing)
+  const listed = await readListPage(context, listing)
   if (listed.outcome === 'unknown') return listed
   const dispute = listed.outcome === 'done' ? listed.items[0] : undefined
   const status = disputeStatuses.get(dispute?.status ?? '')
@@ -206,7 +217,7 @@ export async function listPayments(
   if (phase === undefined) return { outcome: 'done', payments: [] }
   const created = { gte: toSeconds(since.getTime()) }
   const form = { ...phase.form, created, starting_after: after }
-  const page = await readPage(context, { ...phase, form })
+  const page = await readListPage(context, { ...phase, form })
   if (page.outcome !== 'done') return page
   const payments: ListedPayment[] = []
   const intents = page.items.toReversed().flatMap(({ intent }) => intent ?? [])

@@ -300,6 +300,23 @@ describe('charges', () => {
     })
   }
 
+  test('of several attempts to pay the one that did it is named', async () => {
+    const attempt = (id: string, status: string) => ({ status, payment: { payment_intent: id } })
+    const payments = listOf([attempt('pi_3', 'open'), attempt('pi_2', 'paid'), attempt('pi_1', 'canceled')])
+    const { charges } = await read({}, [createInvoice({ payments })])
+    assert.equal(charges[0]?.providerPaymentId, 'pi_2')
+  })
+
+  test('an attempt that can not be seen is no failure', async () => {
+    desk.answers({
+      ...readOnly,
+      'GET /v1/invoices': listOf([createInvoice(open)]),
+      'GET /v1/payment_intents/pi_9': [{ status: 503, body: {} }],
+    })
+    const look = await subscriptions.read(createSubscriptionRef(), context())
+    assert.equal(expectNotDone(look).outcome, 'unknown')
+  })
+
   test('when they can not be read nothing is told, but what was just done stays done', async () => {
     const plan = { ...everything, 'GET /v1/invoices': [{ status: 500, body: {} }] satisfies Answer[] }
     desk.answers(plan)
@@ -374,7 +391,7 @@ describe('it is found', () => {
 describe('what can not be', () => {
   test('a method of another customer is refused in words, before anything is changed', async () => {
     desk.answers({ ...everything, 'GET /v1/subscriptions/sub_1': createSubscription({ customer: 'cus_9' }) })
-    const change = { key, method: savedMethod }
+    const change = { key, method: savedMethod, amount: 2_500 }
     const { outcome, message } = expectNotDone(
       await subscriptions.update(createSubscriptionRef(), change, context()),
     )

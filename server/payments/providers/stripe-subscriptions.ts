@@ -2,21 +2,10 @@ import { z } from 'zod'
 import { optionalText, readJson } from '#connections'
 import type { Outcome } from '#connections'
 import type { MethodChoice, NativeSubscriptions, SubscriptionChange } from './provider.ts'
-import type {
-  SubscriptionCommand,
-  SubscriptionRef,
-  SubscriptionSnapshot,
-  SubscriptionStatus,
-} from './provider.ts'
-import {
-  callStripe,
-  type Form,
-  refuse,
-  stateIfClosed,
-  type StripeContext,
-  type StripeKeys,
-} from './stripe-call.ts'
-import { title } from './stripe-call.ts'
+import type { SubscriptionCommand, SubscriptionRef, SubscriptionSnapshot } from './provider.ts'
+import type { SubscriptionStatus } from './provider.ts'
+import { callStripe, type Form, refuse, stateIfClosed, type StripeContext } from './stripe-call.ts'
+import { type StripeKeys, title } from './stripe-call.ts'
 import { describeSubscription, readSubscriptionStatus, subscriptionAnswer } from './stripe-charges.ts'
 import type { Subscription } from './stripe-charges.ts'
 import { addParameter, canceledParameter, expandable, expanded } from './stripe-mapping.ts'
@@ -45,12 +34,8 @@ async function create(command: SubscriptionCommand, context: StripeContext): Sna
   const trial = trialEnd && { trial_end: Math.floor(trialEnd.getTime() / 1000) }
   const price = { currency: money.currency, unit_amount: money.amount, recurring }
   if (method === undefined) {
-    return openPage(
-      command,
-      { ...price, product_data: { name: description } },
-      { metadata: named, ...trial },
-      context,
-    )
+    const priceData = { ...price, product_data: { name: description } }
+    return openPage(command, priceData, { metadata: named, ...trial }, context)
   }
   const payer = await preparePayer(command, method, context)
   if (payer.outcome !== 'done') return payer
@@ -161,17 +146,17 @@ async function find(ref: SubscriptionRef, context: StripeContext): Promise<Outco
     ? await callStripe(context, {
         path: ['checkout', 'sessions', id],
         form: { expand: ['subscription'] },
-        read: readJson(
-          subscriptionPage.transform((page): Found => ({ page, subscription: expanded(page.subscription) })),
-        ),
+        read: readJson(foundPage),
       })
-    : await callStripe(context, {
-        path: ['subscriptions', id],
-        read: readJson(subscriptionAnswer.transform((subscription): Found => ({ subscription }))),
-      })
+    : await callStripe(context, { path: ['subscriptions', id], read: readJson(foundSubscription) })
   if (outcome.outcome === 'refused' && outcome.error.code === 'resource_missing') return { outcome: 'done' }
   return outcome.outcome === 'done' ? { outcome: 'done', ...outcome.answer } : outcome
 }
+
+const foundPage = subscriptionPage.transform((page): Found => {
+  return { page, subscription: expanded(page.subscription) }
+})
+const foundSubscription = subscriptionAnswer.transform((subscription): Found => ({ subscription }))
 
 async function findByOurId({ subscriptionId: value, createdAt }: SubscriptionRef, context: StripeContext) {
   const listing = { path: ['subscriptions'], form: { status: 'all' }, item: subscriptionAnswer }
@@ -185,13 +170,13 @@ async function update(ref: SubscriptionRef, change: SubscriptionChange, context:
   if (found.outcome !== 'done') return found
   const { subscription } = found
   if (subscription === undefined) return refuse('state', 'The customer has not subscribed yet.')
-  const price = await writePrice(subscription, ref, change, context)
-  if (price.outcome !== 'done') return price
   const method = await writeMethod(subscription, change, context)
   if (method.outcome !== 'done') return method
+  const price = await writePrice(subscription, ref, change, context)
+  if (price.outcome !== 'done') return price
   const form = {
-    ...price.form,
     ...method.form,
+    ...price.form,
     // While it is paused, invoices are made and voided: nobody is charged, then or later.
     pause_collection: change.paused === undefined ? undefined : change.paused ? { behavior: 'void' } : '',
     cancel_at_period_end: change.cancelAtPeriodEnd,
@@ -255,14 +240,10 @@ async function cancel(ref: SubscriptionRef, key: string, context: StripeContext)
   if (subscription === undefined) {
     return page ? closePage(page, key, context) : refuse('state', `${title} has no such subscription.`)
   }
-  if (endedStatuses.includes(readSubscriptionStatus(subscription)))
-    return describeSubscription(subscription, context, true)
-  const call = {
-    path: ['subscriptions', subscription.id],
-    isDelete: true,
-    read: readJson(subscriptionAnswer),
-  }
-  const outcome = await callStripe(context, call)
+  const isOver = endedStatuses.includes(readSubscriptionStatus(subscription))
+  if (isOver) return describeSubscription(subscription, context, true)
+  const path = ['subscriptions', subscription.id]
+  const outcome = await callStripe(context, { path, isDelete: true, read: readJson(subscriptionAnswer) })
   if (outcome.outcome === 'done') return describeSubscription(outcome.answer, context, true)
   const isGone = outcome.outcome === 'refused' && outcome.error.code === 'resource_missing'
   return isGone ? { ...outcome, error: { ...outcome.error, kind: 'state' } } : outcome

@@ -213,6 +213,7 @@ describe('what an event is about', () => {
     ['customer.subscription.resumed customer.subscription.trial_will_end', subscribed, period],
     ['invoice.paid invoice.payment_failed invoice.payment_action_required', invoice, period],
     ['invoice.marked_uncollectible invoice.voided', invoice, period],
+    ['invoice.paid', { id: 'in_1', subscription: 'sub_1', subscription_details: { metadata } }, period],
   ]
   for (const [topics, object, expected] of rows) {
     for (const topic of topics.split(' ')) {

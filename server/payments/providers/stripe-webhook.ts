@@ -1,13 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { z } from 'zod'
-import {
-  equalText,
-  optional,
-  optionalObject,
-  optionalText,
-  readWebhookJson,
-  verifySignature,
-} from '#connections'
+import { equalText, optional, optionalObject, optionalText, readWebhookJson } from '#connections'
+import { verifySignature } from '#connections'
 import type { RawWebhook, Verification } from '#connections'
 import type { Notice } from './provider.ts'
 import type { StripeKeys } from './stripe-call.ts'
@@ -53,10 +47,8 @@ function readSignature({ headers }: RawWebhook): { timestamp: string; signatures
   return { timestamp: /^\d{1,11}$/.test(timestamp) ? timestamp : 'none', signatures: valuesOf('v1') }
 }
 
-const bearer = optionalObject({
-  subscription: optionalText,
-  metadata: optional(z.record(z.string(), z.string())),
-})
+const metadata = optional(z.record(z.string(), z.string()))
+const subscriptionDetails = optionalObject({ subscription: optionalText, metadata })
 
 const event = z.looseObject({
   id: z.string().min(1),
@@ -67,11 +59,11 @@ const event = z.looseObject({
     object: z.looseObject({
       id: optionalText,
       mode: optionalText,
-      client_reference_id: optionalText,
       payment_intent: optionalText,
       subscription: optionalText,
-      metadata: optional(z.record(z.string(), z.string())),
-      parent: optionalObject({ subscription_details: bearer }),
+      metadata,
+      parent: optionalObject({ subscription_details: subscriptionDetails }),
+      subscription_details: subscriptionDetails,
     }),
   }),
 })
@@ -104,8 +96,8 @@ type About =
   | Omit<Extract<Notice, { about: 'subscription' }>, 'key' | 'topic'>
 type Reader = (object: EventObject) => About | undefined
 
-function readIntentEvent({ id, metadata }: EventObject): About | undefined {
-  return aboutPayment({ providerPaymentId: id, paymentId: metadata?.[references.payment] })
+function readIntentEvent(intent: EventObject): About | undefined {
+  return aboutPayment({ providerPaymentId: intent.id, paymentId: intent.metadata?.[references.payment] })
 }
 
 /** Refunds, disputes and charges name the payment they are of. */
@@ -114,20 +106,21 @@ function readMoneyEvent({ payment_intent: providerPaymentId }: EventObject): Abo
 }
 
 function readPageEvent(page: EventObject): About | undefined {
-  const { id, mode, metadata, payment_intent: intent, subscription } = page
-  if (mode === 'subscription') return aboutSubscription(subscription, metadata)
+  const { id, mode, payment_intent: intent, subscription } = page
+  if (mode === 'subscription') return aboutSubscription(subscription, page.metadata)
   if (mode !== 'payment') return undefined
-  const paymentId = metadata?.[references.payment]
+  const paymentId = page.metadata?.[references.payment]
   return aboutPayment({ providerCheckoutId: id, providerPaymentId: intent, paymentId })
 }
 
-function readSubscriptionEvent({ id, metadata }: EventObject): About | undefined {
-  return aboutSubscription(id, metadata)
+function readSubscriptionEvent(subscription: EventObject): About | undefined {
+  return aboutSubscription(subscription.id, subscription.metadata)
 }
 
-function readInvoiceEvent({ parent }: EventObject): About | undefined {
-  const { subscription, metadata } = parent?.subscription_details ?? {}
-  return aboutSubscription(subscription, metadata)
+/** Endpoints have a version of their own, and older ones name the subscription elsewhere. */
+function readInvoiceEvent({ parent, ...invoice }: EventObject): About | undefined {
+  const details = parent?.subscription_details ?? invoice.subscription_details
+  return aboutSubscription(details?.subscription ?? invoice.subscription, details?.metadata)
 }
 
 type Named<Name extends string> = Partial<Record<Name, string | null | undefined>>
@@ -141,9 +134,9 @@ function aboutPayment(
 
 function aboutSubscription(
   providerSubscriptionId: string | null | undefined,
-  metadata: EventObject['metadata'],
+  named: z.output<typeof metadata>,
 ): About | undefined {
-  const subscriptionId = metadata?.[references.subscription]
+  const subscriptionId = named?.[references.subscription]
   if (!providerSubscriptionId && !subscriptionId) return undefined
   return {
     about: 'subscription',

@@ -3,14 +3,9 @@ import { readJson, secretField } from '#connections'
 import type { Outcome, ProviderContext } from '#connections'
 import type { FieldError } from '#core/errors.ts'
 import { timeOfId } from '#core/ids.ts'
-import type {
-  CheckoutCommand,
-  MethodChoice,
-  PaymentCommand,
-  PaymentProvider,
-  PaymentRef,
-} from './provider.ts'
-import type { PaymentSnapshot, RefundCommand, RefundSnapshot, ReturnReading, Windows } from './provider.ts'
+import type { CheckoutCommand, MethodChoice, PaymentCommand, PaymentProvider } from './provider.ts'
+import type { PaymentRef, PaymentSnapshot, RefundCommand, RefundSnapshot } from './provider.ts'
+import type { ReturnReading, Windows } from './provider.ts'
 import { callStripe, type Form, refuse, stateIfClosed, title } from './stripe-call.ts'
 import { checkStripe } from './stripe-check.ts'
 import { addParameter, canceledParameter, intentCall, moneyProblem, readIntent } from './stripe-mapping.ts'
@@ -22,8 +17,7 @@ import { subscriptions } from './stripe-subscriptions.ts'
 import { ownsStripeEvent, parseStripeEvent, verifyStripeEvent } from './stripe-webhook.ts'
 
 const minuteMs = 60 * 1000
-const hourMs = 60 * minuteMs
-const dayMs = 24 * hourMs
+const dayMs = 24 * 60 * minuteMs
 
 const facts = {
   id: 'stripe',
@@ -94,8 +88,9 @@ function checkPayment(command: PaymentCommand | CheckoutCommand): FieldError[] {
     }
     return errors
   }
-  const openMs = (command.expiresAt?.getTime() ?? Infinity) - timeOfId(command.paymentId).getTime()
-  if (command.expiresAt && (openMs < shortestPageMs || openMs > dayMs)) {
+  if (command.expiresAt === undefined) return errors
+  const openMs = command.expiresAt.getTime() - timeOfId(command.paymentId).getTime()
+  if (openMs < shortestPageMs || openMs > dayMs) {
     const message = `must be 30 minutes to 24 hours from now: so long ${title} keeps a page open`
     errors.push({ field: 'expires_at', message })
   }
@@ -202,10 +197,8 @@ async function cancel(ref: PaymentRef, key: string, context: Context): Snapshot 
     }
     return stateIfClosed(outcome)
   }
-  const intent = await requireIntent(
-    { ...ref, providerPaymentId: found?.intent?.id ?? ref.providerPaymentId },
-    context,
-  )
+  const providerPaymentId = found?.intent?.id ?? ref.providerPaymentId
+  const intent = await requireIntent({ ...ref, providerPaymentId }, context)
   if (intent.outcome !== 'done') return intent
   return callIntent(context, { path: ['payment_intents', intent.id, 'cancel'], key })
 }

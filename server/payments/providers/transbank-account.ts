@@ -218,6 +218,8 @@ const wordings: ReadonlyArray<readonly [RegExp, code: string]> = [
   [/is unfinished/i, 'unfinished'],
   [/already exists|duplicat/i, 'duplicate'],
   [/(transaction|inscription) not found/i, 'not_found'],
+  [/detail not found/i, '316'],
+  [/bigger than/i, '311'],
 ]
 
 /** Which words or numbers stand where is not certain, so both are read. */

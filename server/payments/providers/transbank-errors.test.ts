@@ -149,6 +149,8 @@ describe('errors', () => {
     [422, 'Transaction is unfinished, it is not possible to refund it yet', 'refused', 'state'],
     [422, 'Transaction already exists', 'refused', 'state'],
     [422, 'Transaction not found', 'refused', 'config'],
+    [422, 'Invalid value for parameter: Transaction Detail not found', 'refused', 'config'],
+    [422, 'Amount to refund is bigger than authorized', 'refused', 'state'],
     [429, 'Too Many Requests', 'refused', 'rate_limited'],
     [408, 'Timeout', 'unknown', 'transient'],
     [500, 'Internal Server Error', 'unknown', 'transient'],

@@ -23,6 +23,8 @@ before(async () => {
   subscriber = createSubscriber(server)
 })
 
+test.afterEach(() => subscriber.cancelAll())
+
 test.after(async () => {
   for (const stop of stops.toReversed()) await stop()
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Receiver, startReceiver } from '../../testing/receiver.ts'
-import { startTestServer, type TestServer } from '../../testing/server.ts'
+import { startTestServer, type TestServer, type TestServerOptions } from '../../testing/server.ts'
 import type { Payment, Story } from '../schema.ts'
 
 export const tenantId = 'tableflow_123'
@@ -74,10 +74,11 @@ interface Test {
 export async function startPaymentsServer(
   test: Test,
   settings: Record<string, string> = {},
+  role?: TestServerOptions['role'],
 ): Promise<PaymentsServer> {
   let offsetMs = 0
   const now = () => new Date(Date.now() + offsetMs)
-  const started = await startTestServer(test, { now, settings })
+  const started = await startTestServer(test, { now, settings, ...(role !== undefined && { role }) })
   const receiver = await startReceiver(test)
   const { api } = started
   const control = controlOf(started.sandbox.url)

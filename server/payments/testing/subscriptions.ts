@@ -29,6 +29,8 @@ export interface Subscriber {
   read(id: string): Promise<SubscriptionStory>
   change(id: string, patch: object): Promise<Subscription>
   cancel(id: string): Promise<Subscription>
+  /** Those of this test charge no more, whatever became of them. */
+  cancelAll(): Promise<void>
   /** Waits until it is as wanted; rejects after the deadline with how it is. */
   until(id: string, fits: (subscription: SubscriptionStory) => boolean): Promise<SubscriptionStory>
   /** As `until`, while minutes pass: for what the janitor has to find out. */
@@ -49,9 +51,18 @@ export function createSubscriber(server: PaymentsServer): Subscriber {
     const about = (await server.eventsOf(id)).filter(({ event }) => event.startsWith('subscription.'))
     return about.toSorted((one, other) => (String(one['id']) < String(other['id']) ? -1 : 1))
   }
+  const begun = new Set<string>()
   return {
     read,
-    create: (body, headers) => ask('POST', path, 201, { tenant_id: tenantId, ...monthly, ...body }, headers),
+    create: async (body, headers) => {
+      const subscription = await ask('POST', path, 201, { tenant_id: tenantId, ...monthly, ...body }, headers)
+      begun.add(subscription.id)
+      return subscription
+    },
+    cancelAll: async () => {
+      for (const id of begun) await server.api.call('POST', `${path}/${id}/cancel`)
+      begun.clear()
+    },
     change: (id, patch) => ask('PATCH', `${path}/${id}`, 200, patch),
     cancel: (id) => ask('POST', `${path}/${id}/cancel`, 200),
     until: (id, fits) => untilFits(() => read(id), fits),

@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
 import { insertWork } from '#jobs'
-import { type EventRow, insertEvents, listEndpointsReachedBy } from './queries.ts'
+import { type EventRow, insertEvents } from './queries.ts'
 
 export interface NewEvent {
   /** A type of the catalogue, such as `message.delivered`. */
@@ -26,8 +26,7 @@ export async function recordEvents(
 ): Promise<void> {
   if (events.length === 0) return
   const rows = events.map((event) => toRow(scope, event, now))
-  await insertEvents(db, rows)
-  const endpoints = await listEndpointsReachedBy(db, scope.productId, scope.tenantId)
+  const endpoints = await insertEvents(db, scope.productId, scope.tenantId, rows)
   const work = rows.flatMap((row) =>
     endpoints
       .filter((endpoint) => wants(endpoint.events, row.type))

@@ -7,8 +7,22 @@ export type EndpointRow = Selectable<OutboundTables['endpoints']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 
-export async function insertEvents(db: Db, events: readonly EventRow[]): Promise<void> {
-  await db.insertInto('events').values(events).execute()
+/** Stores events of one tenant and answers who may want them, in one statement. */
+export function insertEvents(
+  db: Db,
+  productId: string,
+  tenantId: string,
+  events: readonly EventRow[],
+): Promise<Pick<EndpointRow, 'id' | 'events'>[]> {
+  return db
+    .with('stored', (inner) => inner.insertInto('events').values(events))
+    .selectFrom('endpoints')
+    .select(['id', 'events'])
+    .where('product_id', '=', productId)
+    .where((where) => where.or([where('tenant_id', 'is', null), where('tenant_id', '=', tenantId)]))
+    .where('active', '=', true)
+    .where('deleted_at', 'is', null)
+    .execute()
 }
 
 /** The endpoints that may want events of a tenant: its own and its product's. */
