@@ -9,6 +9,8 @@ export interface Event {
   event: string
   tenant_id: string
   message_id?: string
+  payment_id?: string
+  subscription_id?: string
   from?: string
   text?: string | null
   reference?: string | null

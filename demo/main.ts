@@ -2,6 +2,7 @@ import { check, StepFailed } from './check.ts'
 import { createClient } from './client.ts'
 import { refuseForgeries } from './forgeries.ts'
 import * as cast from './products.ts'
+import { takePayments } from './payments.ts'
 import { createScreen } from './screen.ts'
 import { connect, openProduct } from './setup.ts'
 import { createStage } from './stage.ts'
@@ -14,7 +15,7 @@ const stage = createStage()
 const callbackDelayMs = 120
 
 async function play(): Promise<void> {
-  screen.chapter('PipeCore', 'three products, four providers, one core')
+  screen.chapter('PipeCore', 'three products, seven providers, one core')
   const scene = await startAll()
 
   screen.chapter(
@@ -75,18 +76,21 @@ async function play(): Promise<void> {
   screen.chapter('A switch', 'TableFlow changes from Resend to SendGrid in mid-stream: R Resend, S SendGrid')
   accepted.push(...(await switchWhileSending(scene, tableflow, cast.tableflowSendgrid)))
 
+  screen.chapter('Payments', 'a restaurant is paid by three ways, gives something back, and bills a plan')
+  const books = await takePayments(scene, tableflow)
+
   screen.chapter('Forgeries', 'what must not pass')
   await refuseForgeries(scene, players)
 
   screen.chapter('Counts', 'as PipeCore, the providers and the backends tell them')
   const summary = await showTotals(scene, players, accepted)
   check("Errors in PipeCore's log", stage.listErrors(), [])
-  screen.success('Every step held', summary)
+  screen.success('Every step held', `${summary}, ${books}`)
 }
 
 /** The providers first: PipeCore is told where they are. */
 async function startAll(): Promise<Scene> {
-  const sandboxRow = screen.row({ product: 'Sandbox', text: 'Twilio, Meta, SendGrid, Resend' })
+  const sandboxRow = screen.row({ product: 'Sandbox', text: 'seven providers, simulated' })
   const sandboxUrl = await stage.startSandbox()
   const sandbox = createClient(sandboxUrl)
   await sandbox('PATCH', '/sandbox/settings', { body: { callback_delay_ms: callbackDelayMs } })

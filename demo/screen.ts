@@ -1,4 +1,4 @@
-const columns = { product: 10, channel: 9, provider: 9, text: 31 }
+const columns = { product: 10, channel: 9, provider: 11, text: 31 }
 const margin = '  '
 const gap = '  '
 

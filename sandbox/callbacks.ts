@@ -73,6 +73,7 @@ type Surroundings = {
   callbacks: Callbacks
   settings: Settings
   now(): Date
+  signingTime(): Date
   later(delayMs: number, run: () => void): void
 }
 
@@ -231,7 +232,7 @@ function startNext(world: Surroundings): void {
 async function attempt(world: Surroundings, job: Job): Promise<void> {
   const { callback, input } = job
   const startedAt = Date.now()
-  const built = input.build(world.now())
+  const built = input.build(world.signingTime())
   callback.next_at = null
   callback.headers = built.headers
   callback.body = built.body.toString()

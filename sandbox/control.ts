@@ -144,6 +144,7 @@ const settingsSchema = z
     window: z.enum(['http', 'callback', 'off']),
     rate_limits: z.partialRecord(z.enum(providerIds), z.number().int().min(1)),
     clock_offset_ms: z.number(),
+    sign_in_present: z.boolean(),
     random_seed: z.number().int().min(0).max(4_294_967_295),
   })
   .partial()
@@ -244,7 +245,11 @@ async function forge(site: Site, call: Call): Promise<Reply> {
 
 function advanceClock(world: World, call: Call): Reply {
   const { advance_ms: advanceMs } = z.strictObject({ advance_ms: z.number().min(0) }).parse(readInput(call))
-  world.settings.clock_offset_ms += advanceMs
+  // Whoever moves this clock alone stays in the present.
+  Object.assign(world.settings, {
+    clock_offset_ms: world.settings.clock_offset_ms + advanceMs,
+    sign_in_present: true,
+  })
   return replyJson(200, { now: world.now().toISOString(), clock_offset_ms: world.settings.clock_offset_ms })
 }
 

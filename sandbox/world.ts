@@ -22,6 +22,8 @@ export type Settings = {
   /** Sends per second and account before 429; absent means no limit. */
   rate_limits: Partial<Record<ProviderId, number>>
   clock_offset_ms: number
+  /** Callbacks are signed in the callers' time, also when the clock of the providers was moved. */
+  sign_in_present: boolean
   /** What chances are drawn from; moves on with every draw. */
   random_seed: number
 }
@@ -80,6 +82,8 @@ export type World = {
   /** 0 to 1; the same sequence for the same `random_seed`. */
   random(): number
   now(): Date
+  /** What callbacks are signed with. */
+  signingTime(): Date
   /** Runs later unless the sandbox is closed or reset first. */
   later(delayMs: number, run: () => void): void
   forgetTimers(): void
@@ -105,6 +109,7 @@ export function createWorld(options: { now: () => Date; settings: Settings }): W
     paymentFaults: [],
     random: () => nextRandom(world.settings),
     now: () => new Date(options.now().getTime() + world.settings.clock_offset_ms),
+    signingTime: () => (world.settings.sign_in_present ? options.now() : world.now()),
     later(delayMs, run) {
       const timer = setTimeout(() => {
         timers.delete(timer)
@@ -129,6 +134,7 @@ export function defaultSettings(callbackDelayMs = 40): Settings {
     window: 'http',
     rate_limits: {},
     clock_offset_ms: 0,
+    sign_in_present: false,
     random_seed: 1,
   }
 }

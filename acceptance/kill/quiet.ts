@@ -8,13 +8,15 @@ export interface Quiet {
   open: Record<string, number>
 }
 
+type Observed = Pick<Installation, 'api' | 'sandbox'>
+
 const pollMs = 500
 
 /**
  * Waits until nothing is left to do: no delivery, no job, no callback. What looks after unknown messages for a
  * day and what the clock starts does not count.
  */
-export async function waitUntilQuiet(installation: Installation, deadlineMs: number): Promise<Quiet> {
+export async function waitUntilQuiet(installation: Observed, deadlineMs: number): Promise<Quiet> {
   const startedAt = performance.now()
   const afterMs = () => Math.round(performance.now() - startedAt)
   for (;;) {
@@ -25,7 +27,7 @@ export async function waitUntilQuiet(installation: Installation, deadlineMs: num
   }
 }
 
-async function countWork({ api }: Installation): Promise<Record<string, number>> {
+async function countWork({ api }: Observed): Promise<Record<string, number>> {
   const rows = await api.query(`
     select coalesce(jobs.name, work.kind) as name, count(*)::int as count
     from work left join jobs on jobs.id = work.ref
@@ -34,7 +36,7 @@ async function countWork({ api }: Installation): Promise<Record<string, number>>
   return Object.fromEntries(rows.map((row) => [String(row['name']), Number(row['count'])]))
 }
 
-async function countCallbacks({ sandbox }: Installation): Promise<Record<string, number>> {
+async function countCallbacks({ sandbox }: Observed): Promise<Record<string, number>> {
   const { total } = await sandbox.control<{ total: number }>('GET', '/callbacks?state=pending&limit=1')
   return { callbacks: total }
 }

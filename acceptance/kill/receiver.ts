@@ -30,8 +30,8 @@ const slowMs = 600
 /** Only what was surely never tried before is failed: a third try would come minutes later. */
 const oldestToFailMs = 4_000
 
-/** The products' backend. It fails a few events on purpose, each once. */
-export async function startReceiver(test: Test): Promise<Receiver> {
+/** The products' backend. It fails a few events on purpose, each once, and passes on the text of those it takes. */
+export async function startReceiver(test: Test, hear?: (text: string) => void): Promise<Receiver> {
   const secrets = new Map<string, string>()
   const arrivals = new Map<string, Arrival[]>()
   const refused: string[] = []
@@ -48,7 +48,9 @@ export async function startReceiver(test: Test): Promise<Receiver> {
     const before = arrivals.get(id) ?? []
     const isYoung = Date.now() - Date.parse(occurredAt) < oldestToFailMs
     const fault = before.length === 0 && isYoung ? chooseFault(id) : undefined
-    arrivals.set(id, [...before, { at: Date.now(), text, isTaken: fault === undefined || fault === 'slow' }])
+    const isTaken = fault === undefined || fault === 'slow'
+    arrivals.set(id, [...before, { at: Date.now(), text, isTaken }])
+    if (isTaken) hear?.(text)
     if (fault !== undefined) faults[fault] += 1
     if (fault === 'error') response.writeHead(500).end('failed on purpose')
     else if (fault === 'cut') request.socket.resetAndDestroy()

@@ -145,20 +145,24 @@ export function createMercadopagoState(world: World): Mercadopago {
 const IDS_SINCE = Date.UTC(2020, 0, 1)
 
 /** Ids grow with real time, so that those of a sandbox started again never meet older ones. */
-export function nextId(mp: Mercadopago): number {
-  mp.lastId = Math.max(mp.lastId + 1, Date.now() - IDS_SINCE)
-  return mp.lastId
+export function nextId(mercadopago: Mercadopago): number {
+  mercadopago.lastId = Math.max(mercadopago.lastId + 1, Date.now() - IDS_SINCE)
+  return mercadopago.lastId
 }
 
 /** The account of a token; the first call with a well-formed one makes it. */
-export function openAccount(mp: Mercadopago, token: string): MercadopagoAccount {
-  return findKeyAccount(mp.accounts, token) ?? createAccount(mp, token)
+export function openAccount(mercadopago: Mercadopago, token: string): MercadopagoAccount {
+  return findKeyAccount(mercadopago.accounts, token) ?? createAccount(mercadopago, token)
 }
 
-export function createAccount(mp: Mercadopago, token: string, name = nameByToken(token)): MercadopagoAccount {
+export function createAccount(
+  mercadopago: Mercadopago,
+  token: string,
+  name = nameByToken(token),
+): MercadopagoAccount {
   const [, application, user] = /^(?:TEST|APP_USR)-(\d{1,16})-\d+-\w+-(\d{1,12})$/.exec(token) ?? []
   const seed = seedFrom('mercadopago', token)
-  return addKeyAccount(mp.accounts, {
+  return addKeyAccount(mercadopago.accounts, {
     name,
     token,
     publicKey: `${token.startsWith('TEST-') ? 'TEST' : 'APP_USR'}-${writeUuid(seed)}`,
@@ -203,17 +207,17 @@ function writeUuid(seed: Buffer): string {
   return seed.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 }
 
-export function putAccount(mp: Mercadopago, name: string, input: unknown): PaymentAccountView {
+export function putAccount(mercadopago: Mercadopago, name: string, input: unknown): PaymentAccountView {
   const { token, ...change } = changeSchema.parse(input)
   const isToken = /^(TEST|APP_USR)-./.test(name)
   const account =
-    findKeyAccount(mp.accounts, name) ??
+    findKeyAccount(mercadopago.accounts, name) ??
     createAccount(
-      mp,
+      mercadopago,
       token ?? (isToken ? name : `TEST-${seedFrom('mercadopago', name).toString('hex', 0, 16)}`),
       isToken ? undefined : name,
     )
-  if (token && token !== account.token) changeToken(mp.accounts, account, token)
+  if (token && token !== account.token) changeToken(mercadopago.accounts, account, token)
   changeAccount(account, change)
   return viewAccount(account)
 }
@@ -249,16 +253,16 @@ export function viewAccount(account: MercadopagoAccount): PaymentAccountView {
 }
 
 /** Forgets what is not an account. */
-export function clearMercadopago(mp: Mercadopago): void {
-  clearAgenda(mp.agenda)
-  for (const kept of Object.values(mp)) {
+export function clearMercadopago(mercadopago: Mercadopago): void {
+  clearAgenda(mercadopago.agenda)
+  for (const kept of Object.values(mercadopago)) {
     const isCollection = kept instanceof Map || kept instanceof Set
-    if (isCollection && kept !== mp.grants) kept.clear()
+    if (isCollection && kept !== mercadopago.grants) kept.clear()
   }
-  for (const account of mp.accounts.byName.values()) Object.assign(account, createLists())
+  for (const account of mercadopago.accounts.byName.values()) Object.assign(account, createLists())
 }
 
-export function clearMercadopagoAccounts(mp: Mercadopago): void {
-  clearKeyAccounts(mp.accounts)
-  mp.grants.clear()
+export function clearMercadopagoAccounts(mercadopago: Mercadopago): void {
+  clearKeyAccounts(mercadopago.accounts)
+  mercadopago.grants.clear()
 }

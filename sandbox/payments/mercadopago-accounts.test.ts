@@ -23,6 +23,8 @@ test('customers keep cards, and each charge of one takes a token of its own', as
     return pay({ token: token.body['id'], payer: { type: 'customer', id: customer.id } })
   }
   assert.equal((await charge()).body['status'], 'approved')
+  const stranger = { authorization: 'Bearer TEST-other-seller' }
+  assert.equal((await call('POST', '/v1/card_tokens', { card_id: card.body['id'] }, stranger)).status, 404)
   assert.equal((await charge()).body['status_detail'], 'cc_rejected_insufficient_amount')
   const token = await call('POST', '/v1/card_tokens', { card_id: card.body['id'] })
   assert.equal(causeOf(await pay({ token: token.body['id'] })), 2002)

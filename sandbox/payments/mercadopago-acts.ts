@@ -16,7 +16,7 @@ import { endTurn, notify, startTurn } from './mercadopago-webhooks.ts'
 import type { Turn } from './mercadopago-webhooks.ts'
 
 type Result = Record<string, unknown>
-type Act = (mp: Mercadopago, input: unknown) => Promise<Result>
+type Act = (mercadopago: Mercadopago, input: unknown) => Promise<Result>
 
 const idSchema = z.union([z.string(), z.number()]).transform(String)
 
@@ -26,26 +26,27 @@ const acts: Record<string, Act> = {
     z.strictObject({
       payment: idSchema,
       amount: z.int().positive().optional(),
+      by: z.enum(['collector', 'admin']).default('collector'),
       webhook: z.boolean().optional(),
     }),
-    async (mp, { payment: id, amount, webhook }) => {
-      const payment = findPayment(mp, id)
-      return tell(mp, payment, webhook !== false, (turn) => {
+    async (mercadopago, { payment: id, amount, by, webhook }) => {
+      const payment = findPayment(mercadopago, id)
+      return tell(mercadopago, payment, webhook !== false, (turn) => {
         const left = payment.amount - payment.refunded
         if (refuseRefund(turn, payment, amount ?? left, amount !== undefined))
           throw inputError('amount', `${left} is left of a payment that is ${payment.status}`)
-        return viewRefund(payment, refundPayment(turn, payment, amount ?? left, 'admin'))
+        return viewRefund(payment, refundPayment(turn, payment, amount ?? left, by))
       })
     },
   ),
   dispute: act(
     z.strictObject({ payment: idSchema, status: z.enum(disputeStatuses), webhook: z.boolean().optional() }),
-    async (mp, { payment: id, status, webhook }) => {
-      const payment = findPayment(mp, id)
+    async (mercadopago, { payment: id, status, webhook }) => {
+      const payment = findPayment(mercadopago, id)
       if (!payment.isCaptured) throw inputError('payment', `is ${payment.status}: nothing to dispute`)
-      return tell(mp, payment, webhook !== false, (turn) => {
+      return tell(mercadopago, payment, webhook !== false, (turn) => {
         const chargeback = disputePayment(turn, payment, status)
-        return chargeback ? viewChargeback(chargeback) : viewPayment(payment, mp.world.url)
+        return chargeback ? viewChargeback(chargeback) : viewPayment(payment, mercadopago.world.url)
       })
     },
   ),
@@ -58,12 +59,12 @@ const acts: Record<string, Act> = {
       refund: idSchema.optional(),
       webhook: z.boolean().optional(),
     }),
-    async (mp, { payment: id, refund: refundId, status, reason, webhook }) => {
-      const payment = findPayment(mp, id)
-      return tell(mp, payment, webhook !== false, (turn) => {
+    async (mercadopago, { payment: id, refund: refundId, status, reason, webhook }) => {
+      const payment = findPayment(mercadopago, id)
+      return tell(mercadopago, payment, webhook !== false, (turn) => {
         if (refundId !== undefined) return endRefund(turn, payment, refundId, status)
         endPayment(turn, payment, status, reason ?? 'OTHE')
-        return viewPayment(payment, mp.world.url)
+        return viewPayment(payment, mercadopago.world.url)
       })
     },
   ),
@@ -74,43 +75,45 @@ const acts: Record<string, Act> = {
       .refine(({ subscription, card }) => (subscription === undefined) !== (card === undefined), {
         message: 'give subscription or card',
       }),
-    async (mp, { subscription, card: id, holder }) => {
+    async (mercadopago, { subscription, card: id, holder }) => {
       const card =
-        subscription === undefined ? mp.cards.get(id!)?.card : findPreapproval(mp, subscription).card
+        subscription === undefined
+          ? mercadopago.cards.get(id!)?.card
+          : findPreapproval(mercadopago, subscription).card
       if (!card) throw inputError('card', 'there is no such card')
       changeCardWords(card, holder)
       return { words: card.words }
     },
   ),
   /** The next date comes now. */
-  renew: act(z.strictObject({ subscription: z.string() }), async (mp, { subscription: id }) => {
-    const preapproval = findPreapproval(mp, id)
-    const { account } = preapproval
-    const turn = startTurn(mp, account)
-    passDate(turn, preapproval, mp.world.now())
+  renew: act(z.strictObject({ subscription: z.string() }), async (mercadopago, { subscription: id }) => {
+    const preapproval = findPreapproval(mercadopago, id)
+    if (preapproval.status !== 'authorized') throw inputError('subscription', `is ${preapproval.status}`)
+    const turn = startTurn(mercadopago, preapproval.account)
+    passDate(turn, preapproval, mercadopago.world.now())
     await endTurn(turn, null)
     const last = preapproval.invoices.at(-1)
-    return { ...viewPreapproval(preapproval, mp.world.url), invoice: last?.id ?? null }
+    return { ...viewPreapproval(preapproval, mercadopago.world.url), invoice: last?.id ?? null }
   }),
   /** The customer ends, pauses or resumes it in MercadoPago's own app. */
   change_subscription: act(
     z.strictObject({ subscription: z.string(), status: z.enum(['authorized', 'paused', 'cancelled']) }),
-    async (mp, { subscription: id, status }) => {
-      const preapproval = findPreapproval(mp, id)
+    async (mercadopago, { subscription: id, status }) => {
+      const preapproval = findPreapproval(mercadopago, id)
       if (preapproval.status === 'cancelled') throw inputError('subscription', 'is cancelled for good')
-      const turn = startTurn(mp, preapproval.account)
+      const turn = startTurn(mercadopago, preapproval.account)
       preapproval.status = status
       touch(turn, preapproval)
       tellPreapproval(turn, preapproval, 'updated')
       await endTurn(turn, null)
-      return viewPreapproval(preapproval, mp.world.url)
+      return viewPreapproval(preapproval, mercadopago.world.url)
     },
   ),
   /** The seller takes an application's access away. */
-  unlink: act(z.strictObject({ account: z.string() }), async (mp, { account: name }) => {
-    const account = findKeyAccount(mp.accounts, name)
+  unlink: act(z.strictObject({ account: z.string() }), async (mercadopago, { account: name }) => {
+    const account = findKeyAccount(mercadopago.accounts, name)
     if (!account) throw inputError('account', 'there is no such account')
-    const turn = startTurn(mp, account)
+    const turn = startTurn(mercadopago, account)
     const id = String(account.applicationId)
     notify(turn, { topic: 'mp-connect', action: 'application.deauthorized', id, url: null, lane: id })
     account.isRevoked = true
@@ -119,24 +122,27 @@ const acts: Record<string, Act> = {
   }),
 }
 
-export async function playAct(mp: Mercadopago, action: string, input: unknown): Promise<Result> {
+export async function playAct(mercadopago: Mercadopago, action: string, input: unknown): Promise<Result> {
   const known = Object.hasOwn(acts, action) ? acts[action] : undefined
   if (!known) throw inputError('action', `must be one of ${Object.keys(acts).join(', ')}`)
-  return known(mp, input)
+  return known(mercadopago, input)
 }
 
-function act<Input>(schema: z.ZodType<Input>, run: (mp: Mercadopago, input: Input) => Promise<Result>): Act {
-  return (mp, input) => run(mp, schema.parse(input))
+function act<Input>(
+  schema: z.ZodType<Input>,
+  run: (mercadopago: Mercadopago, input: Input) => Promise<Result>,
+): Act {
+  return (mercadopago, input) => run(mercadopago, schema.parse(input))
 }
 
 /** Plays it in a turn of the payment's account; a webhook that is not wanted is lost. */
 async function tell(
-  mp: Mercadopago,
+  mercadopago: Mercadopago,
   payment: Payment,
   isTold: boolean,
   play: (turn: Turn) => Result,
 ): Promise<Result> {
-  const turn = startTurn(mp, payment.account)
+  const turn = startTurn(mercadopago, payment.account)
   const result = play(turn)
   if (isTold) await endTurn(turn, null)
   return result
@@ -168,14 +174,14 @@ function endRefund(
   return viewRefund(payment, refund)
 }
 
-function findPayment(mp: Mercadopago, id: string): Payment {
-  const payment = mp.payments.get(Number(id))
+function findPayment(mercadopago: Mercadopago, id: string): Payment {
+  const payment = mercadopago.payments.get(Number(id))
   if (!payment) throw inputError('payment', 'there is no such payment')
   return payment
 }
 
-function findPreapproval(mp: Mercadopago, id: string): Preapproval {
-  const preapproval = mp.preapprovals.get(id.toLowerCase())
+function findPreapproval(mercadopago: Mercadopago, id: string): Preapproval {
+  const preapproval = mercadopago.preapprovals.get(id.toLowerCase())
   if (!preapproval) throw inputError('subscription', 'there is no such subscription')
   return preapproval
 }

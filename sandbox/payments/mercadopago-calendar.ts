@@ -10,7 +10,7 @@ const HOUR_MS = 60 * 60 * 1_000
 
 /** From now on it is charged: at its start, after its trial, or about an hour from now. */
 export function authorize(turn: Turn, preapproval: Preapproval, card: Card): void {
-  const now = turn.mp.world.now()
+  const now = turn.mercadopago.world.now()
   const { startAt, freeTrial } = preapproval.terms
   const isLater = startAt !== null && startAt > now
   const soon = new Date(now.getTime() + HOUR_MS)
@@ -26,11 +26,11 @@ export function authorize(turn: Turn, preapproval: Preapproval, card: Card): voi
 }
 
 /** Plays the next date when the clock gets there, unless the date was moved meanwhile. */
-export function scheduleCharge({ mp, account }: Turn, preapproval: Preapproval): void {
+function scheduleCharge({ mercadopago, account }: Turn, preapproval: Preapproval): void {
   const due = preapproval.nextAt
   if (due === null || preapproval.status === 'cancelled') return
-  schedule(mp.agenda, due, (at) => {
-    if (preapproval.nextAt === due) playTurn(mp, account, (turn) => passDate(turn, preapproval, at))
+  schedule(mercadopago.agenda, due, (at) => {
+    if (preapproval.nextAt === due) playTurn(mercadopago, account, (turn) => passDate(turn, preapproval, at))
   })
 }
 

@@ -3,11 +3,11 @@ import { isObject, replyJson, textOf } from '../http.ts'
 import type { Reply } from '../http.ts'
 import type { Mercadopago, MercadopagoAccount } from './mercadopago-account.ts'
 import { isReply, refuse, refuseCause } from './mercadopago-replies.ts'
-import type { Turn } from './mercadopago-webhooks.ts'
 import { findMethod, writeTime } from './mercadopago-sites.ts'
 import type { PaymentMethod } from './mercadopago-sites.ts'
 import { approved, findVerdict, readWords } from './mercadopago-verdicts.ts'
 import type { Verdict } from './mercadopago-verdicts.ts'
+import type { Turn } from './mercadopago-webhooks.ts'
 
 export type Card = {
   /** Once it is a customer's. */
@@ -89,7 +89,7 @@ export type FoundToken = { card: Card; hasSecurityCode: boolean; token: CardToke
  * `tok_<status_detail>` need no call before and may be used again; they take the brand they are told.
  */
 export function findToken(
-  { mp, account }: Turn,
+  { mercadopago, account }: Turn,
   id: string,
   brand?: string,
 ): FoundToken | 'invalid' | 'unknown' | 'used' {
@@ -97,10 +97,14 @@ export function findToken(
   if (ready) {
     const named = brand === undefined ? undefined : findMethod(account.siteId, brand)
     const method = named?.type.endsWith('_card') ? named : findMethod(account.siteId, 'visa')!
-    return { card: createTestCard(method, ready, mp.world.now()), hasSecurityCode: true, token: null }
+    return {
+      card: createTestCard(method, ready, mercadopago.world.now()),
+      hasSecurityCode: true,
+      token: null,
+    }
   }
   if (!/^[0-9a-f]{32}$/.test(id)) return 'invalid'
-  const token = mp.cardTokens.get(id)
+  const token = mercadopago.cardTokens.get(id)
   if (!token || token.account !== account) return 'unknown'
   if (token.isUsed) return 'used'
   return { card: token.card, hasSecurityCode: token.hasSecurityCode, token }
@@ -120,11 +124,11 @@ function readReadyToken(id: string): string | null {
 
 /** POST /v1/card_tokens: a card's data, or a saved card. */
 export function createCardToken(turn: Turn, body: Record<string, unknown>): Reply {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const code = textOf(body['security_code'])
   if (code !== '' && !/^\d{3,4}$/.test(code)) return refuseCause('E302', 'invalid parameter security_code')
   const cardId = textOf(body['card_id'])
-  const card = cardId === '' ? readCard(turn, body) : mp.cards.get(cardId)?.card
+  const card = cardId === '' ? readCard(turn, body) : findSavedCard(turn, cardId)
   if (!card) return refuseCause(2010, 'Card not found', 404)
   if (isReply(card)) return card
   const token = {
@@ -132,26 +136,32 @@ export function createCardToken(turn: Turn, body: Record<string, unknown>): Repl
     account,
     card,
     hasSecurityCode: code !== '',
-    createdAt: mp.world.now(),
+    createdAt: mercadopago.world.now(),
     isUsed: false,
   }
-  mp.cardTokens.set(token.id, token)
-  if (mp.cardTokens.size > KEPT_TOKENS) mp.cardTokens.delete(mp.cardTokens.keys().next().value!)
+  mercadopago.cardTokens.set(token.id, token)
+  if (mercadopago.cardTokens.size > KEPT_TOKENS)
+    mercadopago.cardTokens.delete(mercadopago.cardTokens.keys().next().value!)
   return replyJson(201, viewToken(token))
 }
 
-export function readCardToken(mp: Mercadopago, account: MercadopagoAccount, id: string): Reply {
-  const token = mp.cardTokens.get(id)
+function findSavedCard({ mercadopago, account }: Turn, id: string): Card | undefined {
+  const saved = mercadopago.cards.get(id)
+  return saved?.customer.account === account ? saved.card : undefined
+}
+
+export function readCardToken(mercadopago: Mercadopago, account: MercadopagoAccount, id: string): Reply {
+  const token = mercadopago.cardTokens.get(id)
   return token?.account === account
     ? replyJson(200, viewToken(token))
     : refuse(404, 'card_token not found', 'not_found')
 }
 
-function readCard({ mp, account }: Turn, body: Record<string, unknown>): Card | Reply {
+function readCard({ mercadopago, account }: Turn, body: Record<string, unknown>): Card | Reply {
   const number = textOf(body['card_number']).replaceAll(/[ -]/g, '')
   const [month, year] = [Number(body['expiration_month']), readYear(body['expiration_year'])]
   const holder = isObject(body['cardholder']) ? body['cardholder'] : {}
-  const now = mp.world.now()
+  const now = mercadopago.world.now()
   if (number === '') return refuseCause(205, 'parameter cardNumber can not be null/empty')
   if (!/^\d{13,19}$/.test(number)) return refuseCause('E301', 'invalid parameter card_number')
   if (!(month >= 1 && month <= 12)) return refuseCause(325, 'invalid parameter cardExpirationMonth')

@@ -35,7 +35,7 @@ export function disputePayment(turn: Turn, payment: Payment, status: DisputeStat
   const chargeback = status === 'mediation' ? null : (known ?? openChargeback(turn, payment))
   if (chargeback) {
     chargeback.status = status
-    chargeback.updatedAt = turn.mp.world.now()
+    chargeback.updatedAt = turn.mercadopago.world.now()
   }
   changePayment(turn, payment, outcomes[status])
   if (chargeback) {
@@ -50,11 +50,11 @@ export function disputePayment(turn: Turn, payment: Payment, status: DisputeStat
   return chargeback
 }
 
-function openChargeback({ mp, account }: Turn, payment: Payment): Chargeback {
-  const now = mp.world.now()
-  const id = `${nextId(mp)}000`
+function openChargeback({ mercadopago, account }: Turn, payment: Payment): Chargeback {
+  const now = mercadopago.world.now()
+  const id = `${nextId(mercadopago)}000`
   const chargeback: Chargeback = { id, payment, status: 'open', createdAt: now, updatedAt: now }
-  mp.chargebacks.set(id, chargeback)
+  mercadopago.chargebacks.set(id, chargeback)
   account.chargebacks.push(chargeback)
   return chargeback
 }

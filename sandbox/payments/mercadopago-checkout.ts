@@ -15,27 +15,28 @@ import { playTurn } from './mercadopago-webhooks.ts'
 import type { PayResult } from './simulator.ts'
 
 /** What the customer does on the page of a preference. A refused card can be tried again. */
-export function payPreference(mp: Mercadopago, preference: Preference, choice: Choice): PayResult {
-  if (choice.choice === 'close_tab') return { state: stateOf(mp, preference), next: null }
+export function payPreference(mercadopago: Mercadopago, preference: Preference, choice: Choice): PayResult {
+  if (choice.choice === 'close_tab') return { state: stateOf(mercadopago, preference), next: null }
   const paid = paidWith(preference)
   if (paid && !choice.again) return { state: paid.status, next: goBack(preference, paid) }
-  if (!isOpenPreference(preference, mp.world.now())) return { state: 'expired', next: null }
-  if (choice.choice === 'abort') return { state: stateOf(mp, preference), next: goBack(preference, null) }
+  if (!isOpenPreference(preference, mercadopago.world.now())) return { state: 'expired', next: null }
+  if (choice.choice === 'abort')
+    return { state: stateOf(mercadopago, preference), next: goBack(preference, null) }
   if (choice.choice === 'time_out') {
-    preference.closesAt = mp.world.now()
+    preference.closesAt = mercadopago.world.now()
     return { state: 'expired', next: null }
   }
-  const payment = pay(mp, preference, choice)
+  const payment = pay(mercadopago, preference, choice)
   return { state: payment.status, next: goBack(preference, payment) }
 }
 
-export function stateOf(mp: Mercadopago, preference: Preference): string {
+export function stateOf(mercadopago: Mercadopago, preference: Preference): string {
   const last = paidWith(preference) ?? preference.order?.payments.at(-1)
   if (last) return last.status
-  return isOpenPreference(preference, mp.world.now()) ? 'open' : 'expired'
+  return isOpenPreference(preference, mercadopago.world.now()) ? 'open' : 'expired'
 }
 
-export function paidWith({ order }: Preference): Payment | undefined {
+function paidWith({ order }: Preference): Payment | undefined {
   return order?.payments.find(({ isCaptured }) => isCaptured)
 }
 
@@ -54,16 +55,16 @@ const holders: Partial<Record<Choice['choice'], string>> = {
   review: 'CONT',
 }
 
-function pay(mp: Mercadopago, preference: Preference, choice: Choice): Payment {
+function pay(mercadopago: Mercadopago, preference: Preference, choice: Choice): Payment {
   const { account, body, currency } = preference
-  const now = mp.world.now()
+  const now = mercadopago.world.now()
   if (choice.choice === 'pending' && !takesCash(preference)) throw inputError('choice', 'it takes no cash')
   const method = readMethod(preference, choice)
   const words = choice.choice === 'decline' ? choice.reason : choice.holder
   const holder = words ?? holders[choice.choice] ?? 'APRO'
   const expiration = body['date_of_expiration']
   let payment: Payment | undefined
-  playTurn(mp, account, (turn) => {
+  playTurn(mercadopago, account, (turn) => {
     const order = (preference.order ??= createOrder(turn, preference))
     payment = createPayment(turn, {
       amount: preference.amount,
@@ -86,7 +87,6 @@ function pay(mp: Mercadopago, preference: Preference, choice: Choice): Payment {
       operationType: 'regular_payment',
       orderId: order.id,
       preapprovalId: null,
-      verdict: null,
       onChange: (later, changed) => followPayment(later, order, changed),
     })
   })

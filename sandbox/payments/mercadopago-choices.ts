@@ -35,20 +35,20 @@ const choiceSchema = z.strictObject({
 /** What a customer does on one of MercadoPago's pages; what the page has no use for is ignored. */
 export type Choice = z.infer<typeof choiceSchema>
 
-export function payMercadopago(mp: Mercadopago, input: unknown): PayResult {
+export function payMercadopago(mercadopago: Mercadopago, input: unknown): PayResult {
   const choice = choiceSchema.parse(input)
-  playDue(mp.agenda)
-  const preference = mp.preferences.get(choice.id)
-  if (preference) return payPreference(mp, preference, choice)
-  const preapproval = mp.preapprovals.get(choice.id.toLowerCase())
-  if (preapproval) return subscribe(mp, preapproval, choice)
-  const payment = mp.payments.get(Number(choice.id))
-  if (payment) return payWaiting(mp, payment, choice)
+  playDue(mercadopago.agenda)
+  const preference = mercadopago.preferences.get(choice.id)
+  if (preference) return payPreference(mercadopago, preference, choice)
+  const preapproval = mercadopago.preapprovals.get(choice.id.toLowerCase())
+  if (preapproval) return subscribe(mercadopago, preapproval, choice)
+  const payment = mercadopago.payments.get(Number(choice.id))
+  if (payment) return payWaiting(mercadopago, payment, choice)
   throw inputError('id', 'must be of a preference, a preapproval or a payment')
 }
 
 /** The customer of a subscription without a card. A card that is no good can be followed by another. */
-function subscribe(mp: Mercadopago, preapproval: Preapproval, choice: Choice): PayResult {
+function subscribe(mercadopago: Mercadopago, preapproval: Preapproval, choice: Choice): PayResult {
   const { account, status, backUrl, id } = preapproval
   const back: PayResult['next'] =
     backUrl === '' ? null : { method: 'GET', url: backUrl, fields: { preapproval_id: id } }
@@ -57,9 +57,9 @@ function subscribe(mp: Mercadopago, preapproval: Preapproval, choice: Choice): P
   if (status !== 'pending') return { state: status, next: back }
   const method = findMethod(account.siteId, choice.method)
   if (!method?.type.endsWith('_card')) throw inputError('method', 'must be a card')
-  const card = createTestCard(method, choice.holder ?? 'APRO', mp.world.now())
+  const card = createTestCard(method, choice.holder ?? 'APRO', mercadopago.world.now())
   if (chargeCard(card).status !== 'approved') return { state: status, next: null }
-  playTurn(mp, account, (turn) => {
+  playTurn(mercadopago, account, (turn) => {
     authorize(turn, preapproval, card)
     touch(turn, preapproval)
     tellPreapproval(turn, preapproval, 'updated')
@@ -68,12 +68,12 @@ function subscribe(mp: Mercadopago, preapproval: Preapproval, choice: Choice): P
 }
 
 /** The customer of a payment that waits for them: a challenge of the bank, a voucher, a transfer. */
-function payWaiting(mp: Mercadopago, payment: Payment, choice: Choice): PayResult {
+function payWaiting(mercadopago: Mercadopago, payment: Payment, choice: Choice): PayResult {
   const back: PayResult['next'] =
     payment.callbackUrl === null ? null : { method: 'GET', url: payment.callbackUrl, fields: {} }
   const stays = choice.choice === 'close_tab' || !isWaiting(payment)
   if (!stays)
-    playTurn(mp, payment.account, (turn) => {
+    playTurn(mercadopago, payment.account, (turn) => {
       if (choice.choice === 'approve') settlePayment(turn, payment, approved)
       else if (payment.detail === 'pending_challenge')
         changePayment(turn, payment, { status: 'rejected', detail: 'cc_rejected_3ds_challenge' })

@@ -39,11 +39,11 @@ const settable = [
 
 /** POST /v1/customers: one per e-mail. */
 export function answerCreateCustomer(turn: Turn, body: Body): Reply {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const email = textOf(body['email']).toLowerCase()
   if (!/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(email)) return refuseCause('100', 'invalid email')
   if (account.customersByEmail.has(email)) return refuseCause('101', 'the customer already exist')
-  const now = mp.world.now()
+  const now = mercadopago.world.now()
   const customer: Customer = {
     id: `${account.userId}-${randomBytes(10).toString('base64url').replaceAll(/[-_]/g, 'x')}`,
     account,
@@ -53,7 +53,7 @@ export function answerCreateCustomer(turn: Turn, body: Body): Reply {
     createdAt: now,
     updatedAt: now,
   }
-  mp.customers.set(customer.id, customer)
+  mercadopago.customers.set(customer.id, customer)
   account.customersByEmail.set(email, customer)
   return replyJson(201, viewCustomer(customer))
 }
@@ -63,17 +63,17 @@ export function answerReadCustomer(customer: Customer): Reply {
 }
 
 /** PUT /v1/customers/{id} */
-export function answerUpdateCustomer({ mp }: Turn, customer: Customer, body: Body): Reply {
+export function answerUpdateCustomer({ mercadopago }: Turn, customer: Customer, body: Body): Reply {
   Object.assign(customer.body, pickSettable(body))
-  customer.updatedAt = mp.world.now()
+  customer.updatedAt = mercadopago.world.now()
   return replyJson(200, viewCustomer(customer))
 }
 
 /** DELETE /v1/customers/{id} */
-export function answerRemoveCustomer({ mp, account }: Turn, customer: Customer): Reply {
-  mp.customers.delete(customer.id)
+export function answerRemoveCustomer({ mercadopago, account }: Turn, customer: Customer): Reply {
+  mercadopago.customers.delete(customer.id)
   account.customersByEmail.delete(customer.email)
-  for (const card of customer.cards) mp.cards.delete(card.id!)
+  for (const card of customer.cards) mercadopago.cards.delete(card.id!)
   return replyJson(200, viewCustomer(customer))
 }
 
@@ -88,16 +88,16 @@ export function searchCustomers(turn: Turn, query: URLSearchParams): Reply {
 
 /** POST /v1/customers/{id}/cards: a token becomes a saved card. */
 export function answerSaveCard(turn: Turn, customer: Customer, body: Body): Reply {
-  const { mp } = turn
+  const { mercadopago } = turn
   const found = findToken(turn, textOf(body['token']), textOf(body['payment_method_id']) || undefined)
   if (found === 'invalid') return refuseCause(3003, 'Invalid card_token_id')
   if (found === 'unknown') return refuseCause(2006, 'Card Token not found', 404)
   if (found === 'used') return refuseCause(2062, 'Invalid card token')
   useToken(found)
-  const card = { ...found.card, id: String(nextId(mp)), customerId: customer.id }
+  const card = { ...found.card, id: String(nextId(mercadopago)), customerId: customer.id }
   customer.cards.push(card)
-  customer.updatedAt = mp.world.now()
-  mp.cards.set(card.id, { customer, card })
+  customer.updatedAt = mercadopago.world.now()
+  mercadopago.cards.set(card.id, { customer, card })
   return replyJson(201, viewSavedCard(customer, card))
 }
 
@@ -109,12 +109,18 @@ export function listCards(customer: Customer): Reply {
 }
 
 /** GET, PUT and DELETE /v1/customers/{id}/cards/{card} */
-export function answerCard({ mp }: Turn, customer: Customer, id: string, method: string, body: Body): Reply {
+export function answerCard(
+  { mercadopago }: Turn,
+  customer: Customer,
+  id: string,
+  method: string,
+  body: Body,
+): Reply {
   const card = customer.cards.find((one) => one.id === id)
   if (!card) return refuseCause('200', 'card not found', 404)
   if (method === 'DELETE') {
     customer.cards = customer.cards.filter((one) => one !== card)
-    mp.cards.delete(id)
+    mercadopago.cards.delete(id)
   }
   if (method === 'PUT') changeCard(card, body)
   return replyJson(200, viewSavedCard(customer, card))

@@ -22,10 +22,10 @@ export type MerchantOrder = {
   updatedAt: Date
 }
 
-export function createOrder({ mp, account }: Turn, preference: Preference): MerchantOrder {
-  const now = mp.world.now()
-  const order = { id: nextId(mp), account, preference, payments: [], createdAt: now, updatedAt: now }
-  mp.orders.set(order.id, order)
+export function createOrder({ mercadopago, account }: Turn, preference: Preference): MerchantOrder {
+  const now = mercadopago.world.now()
+  const order = { id: nextId(mercadopago), account, preference, payments: [], createdAt: now, updatedAt: now }
+  mercadopago.orders.set(order.id, order)
   account.orders.push(order)
   return order
 }
@@ -33,7 +33,7 @@ export function createOrder({ mp, account }: Turn, preference: Preference): Merc
 /** A payment of it was made or changed. */
 export function followPayment(turn: Turn, order: MerchantOrder, payment: Payment): void {
   if (!order.payments.includes(payment)) order.payments.push(payment)
-  order.updatedAt = turn.mp.world.now()
+  order.updatedAt = turn.mercadopago.world.now()
   notify(turn, {
     topic: 'topic_merchant_order_wh',
     action: order.payments.length === 1 ? 'create' : 'update',

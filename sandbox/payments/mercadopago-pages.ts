@@ -17,61 +17,61 @@ import type { OpenPayPage, PayResult } from './simulator.ts'
 type Paid = Preference | Preapproval | Payment
 
 /** A browser on one of MercadoPago's pages; null when the path is none of them. */
-export function answerPage(mp: Mercadopago, call: Call): Reply | null {
-  const found = findPage(mp, call)
+export function answerPage(mercadopago: Mercadopago, call: Call): Reply | null {
+  const found = findPage(mercadopago, call)
   if (found === null) return null
   if (!found) return replyPayError('mercadopago', 404, 'Mercado Pago no conoce esta página')
   const form = readPayForm(call)
-  if (form['choice'] === undefined) return renderPayPage(describePage(mp, found))
+  if (form['choice'] === undefined) return renderPayPage(describePage(mercadopago, found))
   // A challenge is opened by posting `creq`; whatever else a shop posts is its own affair.
   const { choice, reason, method, installments } = form
-  return play(mp, found, { choice, reason, method, installments })
+  return play(mercadopago, found, { choice, reason, method, installments })
 }
 
 /** Undefined: such a page there is, but not this one. */
-function findPage(mp: Mercadopago, { path, query }: Call): Paid | undefined | null {
-  if (path === '/checkout/v1/redirect') return mp.preferences.get(query.get('pref_id') ?? '')
-  if (path === '/3ds/challenge') return mp.payments.get(Number(query.get('payment_id')))
+function findPage(mercadopago: Mercadopago, { path, query }: Call): Paid | undefined | null {
+  if (path === '/checkout/v1/redirect') return mercadopago.preferences.get(query.get('pref_id') ?? '')
+  if (path === '/3ds/challenge') return mercadopago.payments.get(Number(query.get('payment_id')))
   const [, ticket] = /^\/payments\/(\d+)\/ticket$/.exec(path) ?? []
-  if (ticket !== undefined) return mp.payments.get(Number(ticket))
+  if (ticket !== undefined) return mercadopago.payments.get(Number(ticket))
   if (path !== '/subscriptions/checkout') return null
   const plan = query.get('preapproval_plan_id')
   return plan === null
-    ? mp.preapprovals.get((query.get('preapproval_id') ?? '').toLowerCase())
-    : joinPlan(mp, plan)
+    ? mercadopago.preapprovals.get((query.get('preapproval_id') ?? '').toLowerCase())
+    : joinPlan(mercadopago, plan)
 }
 
 /** Whoever opens a plan's link has a subscription of their own to it. */
-function joinPlan(mp: Mercadopago, id: string): Preapproval | undefined {
-  const plan = mp.plans.get(id)
+function joinPlan(mercadopago: Mercadopago, id: string): Preapproval | undefined {
+  const plan = mercadopago.plans.get(id)
   if (plan?.status !== 'active') return undefined
   const body = { payer_email: 'comprador@testuser.com' }
-  return createPreapproval(startTurn(mp, plan.account), { plan, terms: { ...plan.terms }, body })
+  return createPreapproval(startTurn(mercadopago, plan.account), { plan, terms: { ...plan.terms }, body })
 }
 
-function play(mp: Mercadopago, paid: Paid, form: Record<string, string | undefined>): Reply {
+function play(mercadopago: Mercadopago, paid: Paid, form: Record<string, string | undefined>): Reply {
   let result: PayResult
   try {
-    result = payMercadopago(mp, { ...form, id: paid.id })
+    result = payMercadopago(mercadopago, { ...form, id: paid.id })
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error
     const notice = error.issues.map(({ message }) => message).join(' · ')
-    return renderPayPage({ ...describePage(mp, paid), notice })
+    return renderPayPage({ ...describePage(mercadopago, paid), notice })
   }
   if (result.next) return renderBrowserStep(result.next, 'mercadopago')
   return renderPayPage({
-    ...describePage(mp, paid),
+    ...describePage(mercadopago, paid),
     notice: `Quedó en ${result.state}; nadie vuelve al comercio.`,
   })
 }
 
-function describePage(mp: Mercadopago, paid: Paid): PayPage {
-  if ('items' in paid) return describePreference(mp, paid)
-  return 'terms' in paid ? describePreapproval(paid, mp) : describePayment(paid)
+function describePage(mercadopago: Mercadopago, paid: Paid): PayPage {
+  if ('items' in paid) return describePreference(mercadopago, paid)
+  return 'terms' in paid ? describePreapproval(paid, mercadopago) : describePayment(paid)
 }
 
-function describePreference(mp: Mercadopago, preference: Preference): PayPage {
-  const state = stateOf(mp, preference)
+function describePreference(mercadopago: Mercadopago, preference: Preference): PayPage {
+  const state = stateOf(mercadopago, preference)
   const { account, amount, currency, items, externalReference } = preference
   return {
     provider: 'mercadopago',
@@ -147,14 +147,14 @@ function describePayment(payment: Payment): PayPage {
 }
 
 /** Newest first; pages on which nothing can be done any more are forgotten on the way. */
-export function listOpenPages(mp: Mercadopago, limit: number): OpenPayPage[] {
+export function listOpenPages(mercadopago: Mercadopago, limit: number): OpenPayPage[] {
   const pages: OpenPayPage[] = []
-  for (const paid of [...mp.openPages].toReversed()) {
+  for (const paid of [...mercadopago.openPages].toReversed()) {
     if (pages.length === limit) break
     const path = pathOf(paid)
-    const { isOpen, title, merchant, reference, amount, currency } = describePage(mp, paid)
+    const { isOpen, title, merchant, reference, amount, currency } = describePage(mercadopago, paid)
     if (!isOpen || path === null) {
-      mp.openPages.delete(paid)
+      mercadopago.openPages.delete(paid)
       continue
     }
     const id = String(paid.id)

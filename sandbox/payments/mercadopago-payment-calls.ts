@@ -52,6 +52,6 @@ function refuseState(): Reply {
   return refuseCause(3005, description)
 }
 
-function replyPayment({ mp }: Turn, payment: Payment, status = 200): Reply {
-  return replyJson(status, viewPayment(payment, mp.world.url))
+function replyPayment({ mercadopago }: Turn, payment: Payment, status = 200): Reply {
+  return replyJson(status, viewPayment(payment, mercadopago.world.url))
 }

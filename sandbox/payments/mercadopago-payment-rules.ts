@@ -21,7 +21,7 @@ const parameters = new Set(
 
 /** The payment that a body asks for, or MercadoPago's refusal. Uses the card token up. */
 export function readPaymentDraft(turn: Turn, given: Body): PaymentDraft | Reply {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const body = withoutNulls(given)
   const { currency } = sites[account.siteId]
   const amount = readAmount(body['transaction_amount'], currency)
@@ -52,12 +52,11 @@ export function readPaymentDraft(turn: Turn, given: Body): PaymentDraft | Reply 
     notificationUrl: textOf(body['notification_url']) || null,
     callbackUrl: textOf(body['callback_url']) || null,
     secureMode: readSecureMode(body['three_d_secure_mode']),
-    expiresAt: typeof expiration === 'string' ? readTime(expiration, mp.world.now()) : null,
+    expiresAt: typeof expiration === 'string' ? readTime(expiration, mercadopago.world.now()) : null,
     applicationFee: Number(body['application_fee'] ?? 0),
     operationType: 'regular_payment',
     orderId: null,
     preapprovalId: null,
-    verdict: null,
     onChange: null,
   }
 }
@@ -94,11 +93,11 @@ export function isWebAddress(value: unknown): boolean {
   return typeof value === 'string' && /^https?:\/\//.test(value) && URL.canParse(value)
 }
 
-function refusePayer({ mp, account }: Turn, payer: unknown): Reply | null {
+function refusePayer({ mercadopago, account }: Turn, payer: unknown): Reply | null {
   if (!isObject(payer)) return refuseCause(4002, "payer can't be null")
   const [email, id] = [textOf(payer['email']), textOf(payer['id'])]
   if (payer['type'] === 'customer' && id !== '')
-    return mp.customers.get(id)?.account === account ? null : refuseCause(2002, 'Customer not found')
+    return mercadopago.customers.get(id)?.account === account ? null : refuseCause(2002, 'Customer not found')
   if (!/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(email)) return refuseCause(4050, 'payer.email must be a valid email')
   if (email === emailOf(account)) return refuseCause(2060, "The customer can't be equal to the collector.")
   const isLive = account.token.startsWith('APP_USR-') && !account.isTestUser

@@ -54,13 +54,11 @@ export type PaymentDraft = {
   operationType: 'regular_payment' | 'recurring_payment'
   orderId: number | null
   preapprovalId: string | null
-  /** What a page decided instead of the card. */
-  verdict: Verdict | null
   /** Lets what it belongs to follow: a merchant order, an instalment. */
   onChange: ((turn: Turn, payment: Payment) => void) | null
 }
 
-export type Payment = Omit<PaymentDraft, 'verdict'> & {
+export type Payment = PaymentDraft & {
   id: number
   account: MercadopagoAccount
   status: PaymentStatus
@@ -77,14 +75,14 @@ const DAY_MS = 24 * 60 * 60 * 1_000
 const CHALLENGE_LIVES_MS = 5 * 60 * 1_000
 const TICKET_LIVES_MS = 30 * DAY_MS
 
-/** Makes a payment and plays what the card, or the page, says to it. A rejected one is a payment as well. */
-export function createPayment(turn: Turn, { verdict, ...draft }: PaymentDraft): Payment {
-  const { mp, account } = turn
-  const now = mp.world.now()
-  const { status, detail } = decide(draft, verdict)
+/** Makes a payment and plays what the card says to it. A rejected one is a payment as well. */
+export function createPayment(turn: Turn, draft: PaymentDraft): Payment {
+  const { mercadopago, account } = turn
+  const now = mercadopago.world.now()
+  const { status, detail } = decide(draft)
   const payment: Payment = {
     ...draft,
-    id: nextId(mp),
+    id: nextId(mercadopago),
     account,
     status,
     detail,
@@ -107,12 +105,12 @@ export function createPayment(turn: Turn, { verdict, ...draft }: PaymentDraft): 
 
 type Outcome = { status: PaymentStatus; detail: string }
 
-function decide(draft: Omit<PaymentDraft, 'verdict'>, given: Verdict | null): Outcome {
+function decide(draft: PaymentDraft): Outcome {
   const { card, method } = draft
   if (!card && method.type === 'ticket') return { status: 'pending', detail: 'pending_waiting_payment' }
   if (!card && method.type === 'bank_transfer')
     return { status: 'pending', detail: 'pending_waiting_transfer' }
-  const verdict = given ?? (card ? chargeCard(card) : approved)
+  const verdict = card ? chargeCard(card) : approved
   const isSecure = draft.secureMode !== 'not_supported' && method.type === 'credit_card'
   if (verdict.detail === 'pending_challenge')
     return isSecure ? verdict : { status: 'rejected', detail: 'cc_rejected_3ds_mandatory' }
@@ -158,7 +156,7 @@ export function cancelPayment(turn: Turn, payment: Payment, detail: string): voi
 
 /** Every change of a payment goes through here: it is dated, told, and followed by what the payment belongs to. */
 export function changePayment(turn: Turn, payment: Payment, { status, detail }: Outcome): void {
-  const now = turn.mp.world.now()
+  const now = turn.mercadopago.world.now()
   payment.status = status
   payment.detail = detail
   payment.updatedAt = now
@@ -174,7 +172,7 @@ export function isWaiting({ status }: Payment): boolean {
 }
 
 export function bookMoney(turn: Turn, payment: Payment, kind: LedgerEntry['kind'], amount: number): void {
-  writeLedger(turn.mp.world, {
+  writeLedger(turn.mercadopago.world, {
     provider: 'mercadopago',
     account: turn.account.name,
     kind,
@@ -190,9 +188,9 @@ function tellPayment(turn: Turn, payment: Payment, action: string): void {
   notify(turn, { topic: 'payment', action, id, url: payment.notificationUrl, lane: id })
 }
 
-function remember({ mp, account }: Turn, payment: Payment): void {
-  if (isWaiting(payment)) mp.openPages.add(payment)
-  mp.payments.set(payment.id, payment)
+function remember({ mercadopago, account }: Turn, payment: Payment): void {
+  if (isWaiting(payment)) mercadopago.openPages.add(payment)
+  mercadopago.payments.set(payment.id, payment)
   account.payments.push(payment)
   const reference = payment.externalReference
   if (reference === null) return
@@ -202,13 +200,13 @@ function remember({ mp, account }: Turn, payment: Payment): void {
 }
 
 /** What waits too long ends by itself. */
-function limitLife({ mp, account }: Turn, payment: Payment): void {
+function limitLife({ mercadopago, account }: Turn, payment: Payment): void {
   const end = endOfLife(payment)
   if (end === null) return
   const { status, detail } = payment
-  schedule(mp.agenda, end, () => {
+  schedule(mercadopago.agenda, end, () => {
     if (payment.status !== status || payment.detail !== detail) return
-    playTurn(mp, account, (turn) => {
+    playTurn(mercadopago, account, (turn) => {
       if (detail === 'pending_challenge')
         changePayment(turn, payment, { status: 'rejected', detail: 'cc_rejected_3ds_challenge' })
       else cancelPayment(turn, payment, 'expired')

@@ -15,12 +15,12 @@ type Body = Record<string, unknown>
 
 /** POST /preapproval_plan */
 export function answerCreatePlan(turn: Turn, body: Body): Reply {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const terms = readTerms(turn, body['auto_recurring'], 'plan')
   if (isReply(terms)) return terms
   if (textOf(body['reason']) === '') return refuseSubscription('reason is required')
   if (!isWebAddress(body['back_url'])) return refuseSubscription('back_url is required')
-  const now = mp.world.now()
+  const now = mercadopago.world.now()
   const plan: Plan = {
     id: `2c9380${randomBytes(13).toString('hex')}`,
     account,
@@ -31,7 +31,7 @@ export function answerCreatePlan(turn: Turn, body: Body): Reply {
     createdAt: now,
     updatedAt: now,
   }
-  mp.plans.set(plan.id, plan)
+  mercadopago.plans.set(plan.id, plan)
   account.plans.push(plan)
   tellPlan(turn, plan, 'created')
   return replyPlan(turn, plan, 201)
@@ -48,7 +48,7 @@ export function answerUpdatePlan(turn: Turn, plan: Plan, body: Body): Reply {
   plan.reason = textOf(body['reason']) || plan.reason
   plan.backUrl = textOf(body['back_url']) || plan.backUrl
   if (body['status'] === 'cancelled') plan.status = 'cancelled'
-  plan.updatedAt = turn.mp.world.now()
+  plan.updatedAt = turn.mercadopago.world.now()
   tellPlan(turn, plan, 'updated')
   return replyPlan(turn, plan)
 }
@@ -74,7 +74,7 @@ function replyPlan(turn: Turn, plan: Plan, status = 200): Reply {
   return replyJson(status, viewPlan(turn, plan))
 }
 
-function viewPlan({ mp }: Turn, plan: Plan): Body {
+function viewPlan({ mercadopago }: Turn, plan: Plan): Body {
   return {
     id: plan.id,
     status: plan.status,
@@ -82,7 +82,7 @@ function viewPlan({ mp }: Turn, plan: Plan): Body {
     back_url: plan.backUrl,
     collector_id: plan.account.userId,
     application_id: plan.account.applicationId,
-    init_point: `${mp.world.url}/mercadopago/subscriptions/checkout?preapproval_plan_id=${plan.id}`,
+    init_point: `${mercadopago.world.url}/mercadopago/subscriptions/checkout?preapproval_plan_id=${plan.id}`,
     auto_recurring: viewTerms(plan.terms),
     date_created: writeTime(plan.createdAt),
     last_modified: writeTime(plan.updatedAt),

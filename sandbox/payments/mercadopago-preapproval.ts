@@ -75,9 +75,9 @@ export function endPreapproval(turn: Turn, preapproval: Preapproval): void {
   tellPreapproval(turn, preapproval, 'updated')
 }
 
-export function touch({ mp }: Turn, preapproval: Preapproval): void {
+export function touch({ mercadopago }: Turn, preapproval: Preapproval): void {
   preapproval.version += 1
-  preapproval.updatedAt = mp.world.now()
+  preapproval.updatedAt = mercadopago.world.now()
 }
 
 export function tellPreapproval(turn: Turn, preapproval: Preapproval, action: 'created' | 'updated'): void {
@@ -136,22 +136,23 @@ export function viewTerms(terms: Terms): Record<string, unknown> {
   }
 }
 
-function viewSummary({ terms, ...preapproval }: Preapproval): Record<string, unknown> {
-  const { charges, charged, repetitions } = { ...preapproval, repetitions: terms.repetitions }
+function viewSummary(preapproval: Preapproval): Record<string, unknown> {
+  const { terms, charges, charged, lastChargeAt } = preapproval
+  const major = (minor: number) => toMajor(minor, terms.currency)
+  const left = terms.repetitions === null ? null : terms.repetitions - charges
   return {
-    quotas: repetitions,
+    quotas: terms.repetitions,
     charged_quantity: charges === 0 ? null : charges,
-    charged_amount: charges === 0 ? null : toMajor(charged, terms.currency),
-    pending_charge_quantity: repetitions === null ? null : repetitions - charges,
-    pending_charge_amount:
-      repetitions === null ? null : toMajor(terms.amount * (repetitions - charges), terms.currency),
+    charged_amount: charges === 0 ? null : major(charged),
+    pending_charge_quantity: left,
+    pending_charge_amount: left === null ? null : major(terms.amount * left),
     semaphore: semaphoreOf(preapproval),
-    last_charged_date: preapproval.lastChargeAt && writeTime(preapproval.lastChargeAt),
-    last_charged_amount: charges === 0 ? null : toMajor(terms.amount, terms.currency),
+    last_charged_date: lastChargeAt && writeTime(lastChargeAt),
+    last_charged_amount: charges === 0 ? null : major(terms.amount),
   }
 }
 
-function semaphoreOf({ status, unpaidInARow, invoices }: Omit<Preapproval, 'terms'>): string | null {
+function semaphoreOf({ status, unpaidInARow, invoices }: Preapproval): string | null {
   if (status === 'pending') return null
   if (unpaidInARow > 0) return 'red'
   return invoices.at(-1)?.status === 'recycling' ? 'yellow' : 'green'

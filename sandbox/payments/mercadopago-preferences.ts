@@ -34,10 +34,10 @@ type Item = { title: string; quantity: number; minor: number; given: Body }
 
 /** POST /checkout/preferences */
 export function answerCreatePreference(turn: Turn, body: Body): Reply {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const content = readContent(turn, body)
   if (isReply(content)) return content
-  const now = mp.world.now()
+  const now = mercadopago.world.now()
   const preference: Preference = {
     ...content,
     id: `${account.userId}-${randomUUID()}`,
@@ -46,9 +46,9 @@ export function answerCreatePreference(turn: Turn, body: Body): Reply {
     createdAt: now,
     updatedAt: now,
   }
-  mp.preferences.set(preference.id, preference)
+  mercadopago.preferences.set(preference.id, preference)
   account.preferences.push(preference)
-  mp.openPages.add(preference)
+  mercadopago.openPages.add(preference)
   return replyJson(201, viewPreference(turn, preference))
 }
 
@@ -56,7 +56,7 @@ export function answerCreatePreference(turn: Turn, body: Body): Reply {
 export function answerUpdatePreference(turn: Turn, preference: Preference, body: Body): Reply {
   const content = readContent(turn, { ...preference.body, ...body })
   if (isReply(content)) return content
-  Object.assign(preference, content, { updatedAt: turn.mp.world.now() })
+  Object.assign(preference, content, { updatedAt: turn.mercadopago.world.now() })
   return replyJson(200, viewPreference(turn, preference))
 }
 
@@ -86,14 +86,16 @@ type Content = Pick<
   'body' | 'items' | 'amount' | 'currency' | 'externalReference' | 'notificationUrl' | 'opensAt' | 'closesAt'
 >
 
-function readContent({ mp, account }: Turn, body: Body): Content | Reply {
+function readContent({ mercadopago, account }: Turn, body: Body): Content | Reply {
   const { currency } = sites[account.siteId]
   const items = readItems(body['items'], currency)
   if (isReply(items)) return items
   const refused = refuseUrls(body)
   if (refused) return refused
   const [opensAt, closesAt] = [body['expiration_date_from'], body['expiration_date_to']].map((value) =>
-    body['expires'] === true && typeof value === 'string' ? readTime(value, mp.world.now()) : undefined,
+    body['expires'] === true && typeof value === 'string'
+      ? readTime(value, mercadopago.world.now())
+      : undefined,
   )
   if (opensAt === null || closesAt === null)
     return refuse(400, 'expiration_date invalid', 'invalid_expiration_date')
@@ -149,9 +151,9 @@ export function viewItems({ items, currency }: Preference): Body[] {
   return items.map(({ given }) => ({ ...given, currency_id: currency }))
 }
 
-function viewPreference({ mp }: Turn, preference: Preference): Body {
+function viewPreference({ mercadopago }: Turn, preference: Preference): Body {
   const { account, body, closesAt, opensAt } = preference
-  const page = `${mp.world.url}/mercadopago/checkout/v1/redirect?pref_id=${preference.id}`
+  const page = `${mercadopago.world.url}/mercadopago/checkout/v1/redirect?pref_id=${preference.id}`
   return {
     additional_info: '',
     auto_return: '',

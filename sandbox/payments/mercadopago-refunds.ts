@@ -32,7 +32,7 @@ export function createRefund(turn: Turn, payment: Payment, body: Record<string, 
 
 /** What MercadoPago has against it, or null. */
 export function refuseRefund(turn: Turn, payment: Payment, amount: number, isPartial: boolean): Reply | null {
-  const ageMs = turn.mp.world.now().getTime() - (payment.approvedAt ?? payment.createdAt).getTime()
+  const ageMs = turn.mercadopago.world.now().getTime() - (payment.approvedAt ?? payment.createdAt).getTime()
   const left = leftOf(payment)
   if (isPartial && payment.isCaptured && amount > left)
     return refuseCause(2017, 'Invalid transaction_amount for update')
@@ -52,7 +52,13 @@ export function refundPayment(
   by: Refund['by'] = 'collector',
 ): Refund {
   const status = payment.account.options.refund_status
-  const refund: Refund = { id: nextId(turn.mp), amount, status, createdAt: turn.mp.world.now(), by }
+  const refund: Refund = {
+    id: nextId(turn.mercadopago),
+    amount,
+    status,
+    createdAt: turn.mercadopago.world.now(),
+    by,
+  }
   payment.refunds.push(refund)
   if (status === 'approved') giveBack(turn, payment, refund)
   return refund

@@ -33,9 +33,9 @@ const UNPAID_UNTIL_CANCELLED = 3
 
 /** Charges what is due on a date. */
 export function chargePeriod(turn: Turn, preapproval: Preapproval, at: Date): void {
-  const now = turn.mp.world.now()
+  const now = turn.mercadopago.world.now()
   const invoice: Invoice = {
-    id: String(nextId(turn.mp)),
+    id: String(nextId(turn.mercadopago)),
     preapproval,
     status: 'scheduled',
     amount: preapproval.terms.amount,
@@ -45,7 +45,7 @@ export function chargePeriod(turn: Turn, preapproval: Preapproval, at: Date): vo
     createdAt: now,
     updatedAt: now,
   }
-  turn.mp.invoices.set(invoice.id, invoice)
+  turn.mercadopago.invoices.set(invoice.id, invoice)
   preapproval.invoices.push(invoice)
   attempt(turn, invoice)
 }
@@ -79,7 +79,6 @@ function attempt(turn: Turn, invoice: Invoice): void {
     operationType: 'recurring_payment',
     orderId: null,
     preapprovalId: preapproval.id,
-    verdict: null,
     onChange: (now, payment) => followCharge(now, invoice, payment),
   })
 }
@@ -91,7 +90,7 @@ function followCharge(turn: Turn, invoice: Invoice, payment: Payment): void {
   if (invoice.status === 'processed') return
   if (payment.status === 'approved') settle(turn, invoice)
   if (payment.status === 'rejected' || payment.status === 'cancelled') retryOrGiveUp(turn, invoice)
-  invoice.updatedAt = turn.mp.world.now()
+  invoice.updatedAt = turn.mercadopago.world.now()
   touch(turn, invoice.preapproval)
   tellInvoice(turn, invoice, isNew && invoice.attempts === 1 ? 'created' : 'updated')
   if (invoice.preapproval.unpaidInARow >= UNPAID_UNTIL_CANCELLED) endPreapproval(turn, invoice.preapproval)
@@ -102,11 +101,11 @@ function settle(turn: Turn, invoice: Invoice): void {
   invoice.status = 'processed'
   preapproval.charges += 1
   preapproval.charged += invoice.amount
-  preapproval.lastChargeAt = turn.mp.world.now()
+  preapproval.lastChargeAt = turn.mercadopago.world.now()
   preapproval.unpaidInARow = 0
 }
 
-function retryOrGiveUp({ mp, account }: Turn, invoice: Invoice): void {
+function retryOrGiveUp({ mercadopago, account }: Turn, invoice: Invoice): void {
   const days = RETRY_DAYS[invoice.attempts - 1]
   if (days === undefined) {
     invoice.status = 'processed'
@@ -114,10 +113,10 @@ function retryOrGiveUp({ mp, account }: Turn, invoice: Invoice): void {
     return
   }
   invoice.status = 'recycling'
-  schedule(mp.agenda, new Date(invoice.debitAt.getTime() + days * DAY_MS), () => {
+  schedule(mercadopago.agenda, new Date(invoice.debitAt.getTime() + days * DAY_MS), () => {
     const { status } = invoice.preapproval
     if (invoice.status === 'recycling' && status === 'authorized')
-      playTurn(mp, account, (turn) => attempt(turn, invoice))
+      playTurn(mercadopago, account, (turn) => attempt(turn, invoice))
     else if (status === 'cancelled') invoice.status = 'cancelled'
   })
 }
@@ -143,9 +142,9 @@ export function searchInvoices(turn: Turn, query: URLSearchParams): Reply {
   const [preapprovalId, paymentId] = [query.get('preapproval_id'), query.get('payment_id')]
   if (preapprovalId === null && paymentId === null)
     return refuseSubscription('At least one filter is required: preapproval_id or payment_id')
-  const payment = turn.mp.payments.get(Number(paymentId))
+  const payment = turn.mercadopago.payments.get(Number(paymentId))
   const id = preapprovalId ?? payment?.preapprovalId ?? ''
-  const preapproval = turn.mp.preapprovals.get(id.toLowerCase())
+  const preapproval = turn.mercadopago.preapprovals.get(id.toLowerCase())
   const invoices = preapproval?.account === turn.account ? preapproval.invoices : []
   const found =
     paymentId === null ? invoices : invoices.filter((one) => String(one.payment?.id) === paymentId)

@@ -48,7 +48,7 @@ export type Route = {
   /** It must have, and honours, an idempotency key. */
   isKeyed: boolean
   /** The caller's own name of what the path is about. */
-  nameOf(mp: Mercadopago, id: string): string | null
+  nameOf(mercadopago: Mercadopago, id: string): string | null
   answer(asked: Asked): Reply
 }
 
@@ -113,7 +113,11 @@ const routes: Array<
   ['GET /authorized_payments/search', 'read', ({ turn, call }) => searchInvoices(turn, call.query)],
   ['GET /authorized_payments/:id', 'read', answerInvoice],
   ['POST /v1/card_tokens', 'method', ({ turn, body }) => createCardToken(turn, body)],
-  ['GET /v1/card_tokens/:id', 'read', ({ turn, ids }) => readCardToken(turn.mp, turn.account, ids[0]!)],
+  [
+    'GET /v1/card_tokens/:id',
+    'read',
+    ({ turn, ids }) => readCardToken(turn.mercadopago, turn.account, ids[0]!),
+  ],
   ['POST /v1/customers', 'method', ({ turn, body }) => answerCreateCustomer(turn, body)],
   ['GET /v1/customers/search', 'read', ({ turn, call }) => searchCustomers(turn, call.query)],
   ['GET /v1/customers/:id', 'read', ofCustomer((_, customer) => answerReadCustomer(customer))],
@@ -160,9 +164,11 @@ export function findRoute(call: Call): { route: Route; ids: string[] } | null {
 
 function namerOf(path: string): Route['nameOf'] {
   if (path.startsWith('/v1/payments/:id'))
-    return (mp, id) => mp.payments.get(Number(id))?.externalReference ?? null
-  if (path.startsWith('/checkout')) return (mp, id) => mp.preferences.get(id)?.externalReference ?? null
-  if (path.startsWith('/preapproval/')) return (mp, id) => mp.preapprovals.get(id)?.externalReference ?? null
+    return (mercadopago, id) => mercadopago.payments.get(Number(id))?.externalReference ?? null
+  if (path.startsWith('/checkout'))
+    return (mercadopago, id) => mercadopago.preferences.get(id)?.externalReference ?? null
+  if (path.startsWith('/preapproval/'))
+    return (mercadopago, id) => mercadopago.preapprovals.get(id)?.externalReference ?? null
   return () => null
 }
 
@@ -179,7 +185,7 @@ function owned<One extends { account: MercadopagoAccount }>(
 function ofPayment(answer: AnswerOf<Payment>): Answer {
   return (asked) => {
     const { turn, ids } = asked
-    const payment = owned(turn.mp.payments.get(Number(ids[0])), turn)
+    const payment = owned(turn.mercadopago.payments.get(Number(ids[0])), turn)
     return payment ? answer(turn, payment, asked) : refuseCause(2000, 'Payment not found', 404)
   }
 }
@@ -187,7 +193,7 @@ function ofPayment(answer: AnswerOf<Payment>): Answer {
 function ofPreference(answer: AnswerOf<Preference>): Answer {
   return (asked) => {
     const { turn, ids } = asked
-    const preference = owned(turn.mp.preferences.get(ids[0]!), turn)
+    const preference = owned(turn.mercadopago.preferences.get(ids[0]!), turn)
     if (preference) return answer(turn, preference, asked)
     return refuse(404, `Checkout preference with id ${ids[0]} not found`)
   }
@@ -198,7 +204,7 @@ function ofPreapproval(answer: AnswerOf<Preapproval>): Answer {
   return (asked) => {
     const { turn, ids } = asked
     const id = ids[0]!.toLowerCase()
-    const preapproval = turn.mp.preapprovals.get(id)
+    const preapproval = turn.mercadopago.preapprovals.get(id)
     if (!preapproval) return refuseSubscription(`The preapproval with id ${id} does not exist`, 404)
     if (preapproval.account === turn.account) return answer(turn, preapproval, asked)
     return refuseSubscription(
@@ -210,7 +216,7 @@ function ofPreapproval(answer: AnswerOf<Preapproval>): Answer {
 function ofPlan(answer: AnswerOf<Plan>): Answer {
   return (asked) => {
     const { turn, ids } = asked
-    const plan = owned(turn.mp.plans.get(ids[0]!), turn)
+    const plan = owned(turn.mercadopago.plans.get(ids[0]!), turn)
     if (plan) return answer(turn, plan, asked)
     return refuseSubscription(`The template with id ${ids[0]} does not exist`, 404)
   }
@@ -219,7 +225,7 @@ function ofPlan(answer: AnswerOf<Plan>): Answer {
 function ofCustomer(answer: AnswerOf<Customer>): Answer {
   return (asked) => {
     const { turn, ids } = asked
-    const customer = owned(turn.mp.customers.get(ids[0]!), turn)
+    const customer = owned(turn.mercadopago.customers.get(ids[0]!), turn)
     return customer ? answer(turn, customer, asked) : refuseCause(2002, 'Customer not found', 404)
   }
 }
@@ -229,18 +235,18 @@ function answerCardCall(turn: Turn, customer: Customer, { ids, call, body }: Ask
 }
 
 function answerInvoice({ turn, ids }: Asked): Reply {
-  const invoice = turn.mp.invoices.get(ids[0]!)
+  const invoice = turn.mercadopago.invoices.get(ids[0]!)
   const isOurs = invoice?.preapproval.account === turn.account
   return isOurs ? answerReadInvoice(invoice) : refuseSubscription('Authorized payment not found', 404)
 }
 
 function answerOrder({ turn, ids }: Asked): Reply {
-  const order = owned(turn.mp.orders.get(Number(ids[0])), turn)
+  const order = owned(turn.mercadopago.orders.get(Number(ids[0])), turn)
   return order ? answerReadOrder(order) : refuse(404, 'Merchant order not found')
 }
 
 function answerChargeback({ turn, ids }: Asked): Reply {
-  const chargeback = turn.mp.chargebacks.get(ids[0]!)
+  const chargeback = turn.mercadopago.chargebacks.get(ids[0]!)
   const isOurs = chargeback?.payment.account === turn.account
   return isOurs ? answerReadChargeback(chargeback) : refuse(404, 'Chargeback not found')
 }

@@ -10,7 +10,7 @@ import type { Turn } from './mercadopago-webhooks.ts'
 type Page = { limit: number; offset: number }
 
 /** `limit` and `offset` of a search, or null when they are none. */
-export function readPage(query: URLSearchParams, longest = 1_000): Page | null {
+function readPage(query: URLSearchParams, longest = 1_000): Page | null {
   const [limit, offset] = [Number(query.get('limit') ?? 30), Number(query.get('offset') ?? 0)]
   const isGood = Number.isInteger(limit) && Number.isInteger(offset) && limit >= 0 && offset >= 0
   return isGood ? { limit: Math.min(limit, longest), offset } : null
@@ -42,10 +42,10 @@ export function replyElements<One>(
 }
 
 /** Without what is too new for the index of searches. */
-export function indexed<One extends { createdAt: Date }>({ mp, account }: Turn, all: One[]): One[] {
+export function indexed<One extends { createdAt: Date }>({ mercadopago, account }: Turn, all: One[]): One[] {
   const lagMs = account.options.search_lag_ms
   if (lagMs === 0) return all
-  const limit = mp.world.now().getTime() - lagMs
+  const limit = mercadopago.world.now().getTime() - lagMs
   return all.filter(({ createdAt }) => createdAt.getTime() <= limit)
 }
 
@@ -59,8 +59,8 @@ type DateName = keyof typeof dates
 
 /** GET /v1/payments/search */
 export function searchPayments(turn: Turn, query: URLSearchParams): Reply {
-  const { mp, account } = turn
-  const range = readRange(query, mp.world.now())
+  const { mercadopago, account } = turn
+  const range = readRange(query, mercadopago.world.now())
   if (typeof range === 'string') return refuse(400, range)
   const sort = query.get('sort') ?? 'date_created'
   if (!isDateName(sort) && sort !== 'id') return refuse(400, `Invalid value for sort: ${sort}`)
@@ -68,7 +68,7 @@ export function searchPayments(turn: Turn, query: URLSearchParams): Reply {
     .filter((payment) => isWithin(payment, range) && hasValues(payment, query))
     .toSorted((a, b) => keyOf(a, sort) - keyOf(b, sort))
   if (query.get('criteria')?.toLowerCase() !== 'asc') found.reverse()
-  return replyFound(query, found, (payment) => viewPayment(payment, mp.world.url))
+  return replyFound(query, found, (payment) => viewPayment(payment, mercadopago.world.url))
 }
 
 function candidates(account: MercadopagoAccount, query: URLSearchParams): Payment[] {

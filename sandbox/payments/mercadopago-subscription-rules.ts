@@ -12,7 +12,7 @@ type Body = Record<string, unknown>
 
 /** `auto_recurring` of a plan or of a subscription; only plans have repetitions and a billing day. */
 export function readTerms(turn: Turn, given: unknown, owner: 'plan' | 'preapproval'): Terms | Reply {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const { currency } = sites[account.siteId]
   if (!isObject(given)) return refuseSubscription('auto_recurring is required')
   const every = readFrequency(given)
@@ -21,7 +21,7 @@ export function readTerms(turn: Turn, given: unknown, owner: 'plan' | 'preapprov
   if (typeof amount === 'string') return refuseSubscription(`auto_recurring.transaction_amount ${amount}`)
   if (given['currency_id'] !== currency) return refuseField('currency_id')
   const [startAt, endAt] = [given['start_date'], given['end_date']].map((value) =>
-    value === undefined || value === null ? undefined : readTime(textOf(value), mp.world.now()),
+    value === undefined || value === null ? undefined : readTime(textOf(value), mercadopago.world.now()),
   )
   if (startAt === null) return refuseField('start_date')
   if (endAt === null) return refuseField('end_date')

@@ -34,9 +34,9 @@ export function answerCreatePreapproval(turn: Turn, body: Body): Reply {
   return replyPreapproval(turn, preapproval, 201)
 }
 
-function findPlan({ mp, account }: Turn, id: string): Plan | Reply | null {
+function findPlan({ mercadopago, account }: Turn, id: string): Plan | Reply | null {
   if (id === '') return null
-  const plan = mp.plans.get(id)
+  const plan = mercadopago.plans.get(id)
   const isOurs = plan?.account === account && plan.status === 'active'
   return isOurs ? plan : refuseSubscription(`The template with id ${id} does not exist`, 404)
 }
@@ -58,8 +58,11 @@ function refuseStatus(status: unknown, hasToken: boolean, plan: Plan | null): Re
 type NewPreapproval = { plan: Plan | null; terms: Terms; body: Body }
 
 /** Still waiting for a card. */
-export function createPreapproval({ mp, account }: Turn, { plan, terms, body }: NewPreapproval): Preapproval {
-  const now = mp.world.now()
+export function createPreapproval(
+  { mercadopago, account }: Turn,
+  { plan, terms, body }: NewPreapproval,
+): Preapproval {
+  const now = mercadopago.world.now()
   const email = textOf(body['payer_email'])
   const preapproval: Preapproval = {
     id: createPreapprovalId(),
@@ -86,9 +89,9 @@ export function createPreapproval({ mp, account }: Turn, { plan, terms, body }: 
     createdAt: now,
     updatedAt: now,
   }
-  mp.preapprovals.set(preapproval.id, preapproval)
+  mercadopago.preapprovals.set(preapproval.id, preapproval)
   account.preapprovals.push(preapproval)
-  mp.openPages.add(preapproval)
+  mercadopago.openPages.add(preapproval)
   return preapproval
 }
 
@@ -160,12 +163,12 @@ export function searchPreapprovals(turn: Turn, query: URLSearchParams): Reply {
       one.reason.toLowerCase().includes(text),
   )
   return replyFound(query, found.toReversed(), (one) => ({
-    ...viewPreapproval(one, turn.mp.world.url),
+    ...viewPreapproval(one, turn.mercadopago.world.url),
     next_payment_date: null,
     summarized: {},
   }))
 }
 
-function replyPreapproval({ mp }: Turn, preapproval: Preapproval, status = 200): Reply {
-  return replyJson(status, viewPreapproval(preapproval, mp.world.url))
+function replyPreapproval({ mercadopago }: Turn, preapproval: Preapproval, status = 200): Reply {
+  return replyJson(status, viewPreapproval(preapproval, mercadopago.world.url))
 }

@@ -8,7 +8,7 @@ import { writeTime } from './mercadopago-sites.ts'
 import type { PaymentFault } from './payment-faults.ts'
 
 /** One call, one choice of a customer or one tick of the clock: what it changed is told when it ends. */
-export type Turn = { mp: Mercadopago; account: MercadopagoAccount; notices: CallbackInput[] }
+export type Turn = { mercadopago: Mercadopago; account: MercadopagoAccount; notices: CallbackInput[] }
 
 type Change = {
   topic: Topic
@@ -21,13 +21,17 @@ type Change = {
   extra?: Record<string, unknown>
 }
 
-export function startTurn(mp: Mercadopago, account: MercadopagoAccount): Turn {
-  return { mp, account, notices: [] }
+export function startTurn(mercadopago: Mercadopago, account: MercadopagoAccount): Turn {
+  return { mercadopago, account, notices: [] }
 }
 
 /** What happens by itself: no call, so no fault. */
-export function playTurn(mp: Mercadopago, account: MercadopagoAccount, play: (turn: Turn) => void): void {
-  const turn = startTurn(mp, account)
+export function playTurn(
+  mercadopago: Mercadopago,
+  account: MercadopagoAccount,
+  play: (turn: Turn) => void,
+): void {
+  const turn = startTurn(mercadopago, account)
   play(turn)
   sendLater(turn, turn.notices, 0)
 }
@@ -49,7 +53,7 @@ export function notify(turn: Turn, change: Change): void {
 
 /** Sends what was noted, as the fault of the call has it; waits only for the webhook that comes too early. */
 export async function endTurn(turn: Turn, fault: PaymentFault | null): Promise<void> {
-  const { world } = turn.mp
+  const { world } = turn.mercadopago
   const notices = bend(turn.notices, fault)
   const [first, ...others] = notices
   if (fault?.name === 'webhook_early' && first) {
@@ -69,7 +73,7 @@ function bend(notices: CallbackInput[], fault: PaymentFault | null): CallbackInp
   return notices
 }
 
-function sendLater({ mp: { world } }: Turn, notices: CallbackInput[], extraMs: number): void {
+function sendLater({ mercadopago: { world } }: Turn, notices: CallbackInput[], extraMs: number): void {
   if (notices.length === 0) return
   world.later(world.settings.callback_delay_ms + extraMs, () => {
     for (const notice of notices) sendCallback(world, notice)
@@ -77,14 +81,14 @@ function sendLater({ mp: { world } }: Turn, notices: CallbackInput[], extraMs: n
 }
 
 function createNotice(turn: Turn, change: Change, url: string): CallbackInput {
-  const { mp, account } = turn
+  const { mercadopago, account } = turn
   const isLowered = account.options.id_case === 'lowered'
   const id = isLowered ? change.id.toUpperCase() : change.id
   const body = JSON.stringify({
-    id: nextId(mp),
+    id: nextId(mercadopago),
     live_mode: isLive(account),
     type: change.topic,
-    date_created: writeTime(mp.world.now()),
+    date_created: writeTime(mercadopago.world.now()),
     user_id: account.userId,
     api_version: 'v1',
     action: change.action,
@@ -101,7 +105,7 @@ function createNotice(turn: Turn, change: Change, url: string): CallbackInput {
       build: (at) => ({
         headers: {
           'content-type': 'application/json',
-          'user-agent': 'MercadoPago WebHook v1.0 payment',
+          'user-agent': `MercadoPago WebHook v1.0 ${change.topic}`,
           'x-request-id': requestId,
           'x-signature': signMercadopago(account.webhookSecret, {
             id: isLowered ? id.toLowerCase() : id,

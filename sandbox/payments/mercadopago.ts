@@ -34,47 +34,47 @@ import type { PaymentFault } from './payment-faults.ts'
 import type { PaymentSimulator } from './simulator.ts'
 
 export function createMercadopago(world: World): PaymentSimulator {
-  const mp = createMercadopagoState(world)
+  const mercadopago = createMercadopagoState(world)
   return {
     id: 'mercadopago',
     title: 'MercadoPago',
-    answer: (call) => answer(mp, call),
-    putAccount: async (name, input) => putAccount(mp, name, input),
-    listAccounts: () => [...mp.accounts.byName.values()].map(viewAccount),
-    pay: async (input) => payMercadopago(mp, input),
-    act: (action, input) => playAct(mp, action, input),
-    listOpenPages: (limit) => listOpenPages(mp, limit),
-    clear: () => clearMercadopago(mp),
-    clearAccounts: () => clearMercadopagoAccounts(mp),
+    answer: (call) => answer(mercadopago, call),
+    putAccount: async (name, input) => putAccount(mercadopago, name, input),
+    listAccounts: () => [...mercadopago.accounts.byName.values()].map(viewAccount),
+    pay: async (input) => payMercadopago(mercadopago, input),
+    act: (action, input) => playAct(mercadopago, action, input),
+    listOpenPages: (limit) => listOpenPages(mercadopago, limit),
+    clear: () => clearMercadopago(mercadopago),
+    clearAccounts: () => clearMercadopagoAccounts(mercadopago),
   }
 }
 
-async function answer(mp: Mercadopago, call: Call): Promise<Reply> {
-  playDue(mp.agenda)
-  const page = answerPage(mp, call)
+async function answer(mercadopago: Mercadopago, call: Call): Promise<Reply> {
+  playDue(mercadopago.agenda)
+  const page = answerPage(mercadopago, call)
   if (page) return page
-  if (call.method === 'POST' && call.path === '/oauth/token') return answerOauth(mp, call)
-  const account = findCaller(mp, call)
+  if (call.method === 'POST' && call.path === '/oauth/token') return answerOauth(mercadopago, call)
+  const account = findCaller(mercadopago, call)
   if (isReply(account)) return account
   const route = findRoute(call)
   if (!route) return refuse(404, `Resource ${call.path} not found.`)
   const body = call.body.length === 0 ? {} : readJsonObject(call)
   if (!body) return refuse(400, 'The body is not a JSON object')
-  return answerCall(startTurn(mp, account), { ...route, call, body })
+  return answerCall(startTurn(mercadopago, account), { ...route, call, body })
 }
 
 /** Browsers make card tokens with the public key instead of a token. */
-function findCaller(mp: Mercadopago, call: Call): MercadopagoAccount | Reply {
+function findCaller(mercadopago: Mercadopago, call: Call): MercadopagoAccount | Reply {
   const publicKey = call.query.get('public_key')
   if (publicKey !== null && call.path.startsWith('/v1/card_tokens')) {
-    const owner = [...mp.accounts.byName.values()].find((account) => account.publicKey === publicKey)
+    const owner = [...mercadopago.accounts.byName.values()].find((account) => account.publicKey === publicKey)
     return owner ?? refuse(404, 'public_key not found')
   }
   const [, token = ''] = /^Bearer (.+)$/i.exec(call.headers['authorization'] ?? '') ?? []
   if (token === '') return refuseWithoutToken()
   if (!/^(TEST|APP_USR)-./.test(token) || /invalid/i.test(token)) return refuseInvalidToken()
-  const isGone = findKeyAccount(mp.accounts, token)?.isRevoked
-  return isGone ? refuseWithoutToken() : openAccount(mp, token)
+  const isGone = findKeyAccount(mercadopago.accounts, token)?.isRevoked
+  return isGone ? refuseWithoutToken() : openAccount(mercadopago, token)
 }
 
 type Asked = { route: Route; ids: string[]; call: Call; body: Record<string, unknown> }
@@ -82,8 +82,8 @@ type Asked = { route: Route; ids: string[]; call: Call; body: Record<string, unk
 async function answerCall(turn: Turn, asked: Asked): Promise<Reply> {
   const { route, body } = asked
   const operation = typeof route.operation === 'string' ? route.operation : route.operation(body)
-  const reference = referenceOf(turn.mp, asked)
-  const fault = pickPaymentFault(turn.mp.world, { provider: 'mercadopago', operation, reference })
+  const reference = referenceOf(turn.mercadopago, asked)
+  const fault = pickPaymentFault(turn.mercadopago.world, { provider: 'mercadopago', operation, reference })
   const early = await playBeforeEffect(fault, refuseFault)
   if (early) return early
   const reply = route.isKeyed ? answerOnce(turn, asked) : answerRoute(turn, asked)
@@ -92,9 +92,9 @@ async function answerCall(turn: Turn, asked: Asked): Promise<Reply> {
 }
 
 /** The caller's own id of what the call is about. */
-function referenceOf(mp: Mercadopago, { route, ids: [id = ''], call, body }: Asked): string | null {
+function referenceOf(mercadopago: Mercadopago, { route, ids: [id = ''], call, body }: Asked): string | null {
   const given = textOf(body['external_reference']) || call.query.get('external_reference')
-  return given || route.nameOf(mp, id)
+  return given || route.nameOf(mercadopago, id)
 }
 
 /** Only where MercadoPago requires a key does it honour one: the first answer that had an effect is kept. */

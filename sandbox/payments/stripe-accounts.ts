@@ -124,7 +124,7 @@ function changeEndpoint(stripe: Stripe, account: StripeAccount, change: z.infer<
   if (change.rotate_secret) first.secrets = [createId('whsec', 24), first.secrets[0]!]
 }
 
-export function findAccount(stripe: Stripe, name: string): StripeAccount | undefined {
+function findAccount(stripe: Stripe, name: string): StripeAccount | undefined {
   const { byName, byKey, byId } = stripe.accounts
   return byName.get(name) ?? byKey.get(name) ?? byId.get(idInMode(name, false))
 }

@@ -2,13 +2,13 @@ import { z } from 'zod'
 import { inputError } from '../providers/simulator.ts'
 import { playDue } from './agenda.ts'
 import type { PaymentFault } from './payment-faults.ts'
+import type { Subscription } from './stripe-billing-objects.ts'
 import { declineOf } from './stripe-cards.ts'
 import { setSubscriptionStatus } from './stripe-collection.ts'
 import { changeDispute, openDispute } from './stripe-disputes.ts'
 import { invalidRequest, StripeError } from './stripe-errors.ts'
 import { emit, sendEvents } from './stripe-events.ts'
-import { requireAttached } from './stripe-methods.ts'
-import type { Subscription } from './stripe-billing-objects.ts'
+import { attachMethod, createCard } from './stripe-methods.ts'
 import type {
   Charge,
   CheckoutSession,
@@ -98,7 +98,8 @@ const actions: Actions = {
   },
   change_card(stripe, { subscription: id, card }) {
     const { work, subscription } = findSubscription(stripe, id)
-    const method = requireAttached(work, card, subscription.customer, 'card')
+    const method = createCard(work, card)
+    attachMethod(work, method, subscription.customer)
     const customer = getObject<Customer>(work.account, 'customer', subscription.customer)
     customer.invoice_settings.default_payment_method = method.id
     subscription.default_payment_method = method.id

@@ -1,5 +1,3 @@
-import { emit } from './stripe-events.ts'
-import { listOf } from './stripe-lists.ts'
 import type {
   Interval,
   Invoice,
@@ -7,6 +5,8 @@ import type {
   InvoicePayment,
   Subscription,
 } from './stripe-billing-objects.ts'
+import { emit } from './stripe-events.ts'
+import { listOf } from './stripe-lists.ts'
 import type { Customer, PaymentIntent, PaymentMethod } from './stripe-objects.ts'
 import { createIntent, pageUrl } from './stripe-payments.ts'
 import { addObject, addPage, createId, findObject, getObject, objectsOf } from './stripe-state.ts'

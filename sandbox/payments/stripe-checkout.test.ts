@@ -136,6 +136,9 @@ test('a card is saved on the page and charged later without the customer', async
     setup_intent_data: { metadata: { pipecore_method_id: 'mth_1' } },
   })
   const page = `${account.sandbox.url}/stripe/pay/`
+  assert.equal((await pay(session.id, 'decline', { reason: 'lost_card' })).state, 'open')
+  const [failed] = await account.waitForEvents('setup_intent.setup_failed')
+  assert.equal((failed!.data.object as Stripe.SetupIntent).last_setup_error?.decline_code, 'lost_card')
   const away = await pay(session.id, 'approve', { card: '4000002500003155' })
   const back = await pay(away.next!.url.slice(page.length), 'approve')
   assert.deepEqual([back.state, back.next?.url], ['complete', 'https://shop.example/saved'])

@@ -1,5 +1,6 @@
 import { schedule } from './agenda.ts'
 import { referenceIn } from './stripe-balance.ts'
+import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import {
   cardFor,
   DAY_SECONDS,
@@ -9,7 +10,6 @@ import {
   subscriptionOf,
 } from './stripe-billing.ts'
 import { emit, sendEvents } from './stripe-events.ts'
-import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import type { PaymentIntent, PaymentMethod } from './stripe-objects.ts'
 import { attemptPayment, cancelPayment } from './stripe-payments.ts'
 import { startWork } from './stripe-state.ts'
@@ -23,6 +23,8 @@ type Collecting = {
   /** The customer is there and could authenticate. */
   onSession?: boolean
   returnUrl?: string | null
+  /** Somebody asks for it: only the schedule’s own attempts bring the next one closer. */
+  isManual?: boolean
 }
 
 /** Makes an invoice final; its subscription follows what becomes of its payment. */
@@ -35,19 +37,20 @@ export function issueInvoice(work: Work, invoice: Invoice): PaymentIntent | null
   return intent
 }
 
-/** Charges what is open, and plans the next attempt in case it fails. */
-export function collectInvoice(work: Work, invoice: Invoice, collecting: Collecting = {}): void {
+/** Charges what is open, and plans the next attempt in case it fails; answers whether it is paid now. */
+export function collectInvoice(work: Work, invoice: Invoice, collecting: Collecting = {}): boolean {
   const subscription = subscriptionOf(work.account, invoice)
   const intent = intentOf(work.account, invoice)
-  if (!intent || !['open', 'uncollectible'].includes(invoice.status)) return
+  if (!intent || !['open', 'uncollectible'].includes(invoice.status)) return invoice.status === 'paid'
   const method = collecting.method ?? cardFor(work, subscription)
-  planRetry(work, invoice)
+  if (invoice.attempt_count === 0 || !collecting.isManual) planRetry(work, invoice)
   if (!method) {
     settleFailed(work, invoice)
-    return
+    return false
   }
   const { onSession = false, returnUrl = null } = collecting
   attemptPayment(work, intent, method, { offSession: !onSession, returnUrl })
+  return intent.status === 'succeeded'
 }
 
 function planRetry(work: Work, invoice: Invoice): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { invalidRequest, resourceMissing } from './stripe-errors.ts'
 import { emit } from './stripe-events.ts'
 import { listRoute } from './stripe-lists.ts'
 import { attachMethod, requireAttached, resolveMethod } from './stripe-methods.ts'
@@ -8,7 +9,6 @@ import { route } from './stripe-route.ts'
 import type { Routes } from './stripe-route.ts'
 import { addObject, createId, getObject, indexMetadata, objectsOf } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
-import { invalidRequest, resourceMissing } from './stripe-errors.ts'
 
 const shared = {
   address: ignored,

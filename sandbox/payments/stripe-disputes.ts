@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { addMovement } from './stripe-balance.ts'
-import { emit } from './stripe-events.ts'
 import { invalidRequest } from './stripe-errors.ts'
+import { emit } from './stripe-events.ts'
 import { listRoute } from './stripe-lists.ts'
 import type { Charge, Dispute } from './stripe-objects.ts'
 import { boolean, changeMetadata, metadata } from './stripe-params.ts'

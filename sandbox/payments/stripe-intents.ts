@@ -86,16 +86,14 @@ function create(work: Work, params: z.infer<typeof created>): PaymentIntent {
   checkAmount(params.amount, currency)
   if (!params.confirm) refuseWithoutConfirm(params)
   if (params.customer !== undefined) getCustomer(work, params.customer)
-  const automatic =
+  const automatic: PaymentIntent['automatic_payment_methods'] =
     params.automatic_payment_methods ?? (types ? null : { enabled: true, allow_redirects: 'always' })
   checkReturnUrl(automatic, params)
   const method = resolveMethod(work, params)
   if (method) checkOwner(params.customer ?? null, method)
   const intent = createIntent(work, {
     amount: params.amount,
-    automatic_payment_methods: automatic?.enabled
-      ? (automatic as PaymentIntent['automatic_payment_methods'])
-      : null,
+    automatic_payment_methods: automatic?.enabled ? automatic : null,
     capture_method: params.capture_method,
     currency,
     customer: params.customer ?? null,

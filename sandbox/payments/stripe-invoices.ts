@@ -1,10 +1,10 @@
 import { z } from 'zod'
+import type { Invoice, InvoicePayment } from './stripe-billing-objects.ts'
 import { intentOf } from './stripe-billing.ts'
 import { collectInvoice, issueInvoice, voidInvoice } from './stripe-collection.ts'
 import { cardRefused, invalidRequest } from './stripe-errors.ts'
 import { listRoute } from './stripe-lists.ts'
 import { requireAttached } from './stripe-methods.ts'
-import type { Invoice, InvoicePayment } from './stripe-billing-objects.ts'
 import { boolean, readParams, text } from './stripe-params.ts'
 import { writeOff } from './stripe-periods.ts'
 import { route } from './stripe-route.ts'
@@ -26,27 +26,20 @@ function pay(work: Work, params: z.infer<typeof paid>, id: string): Invoice {
   const { payment_method: methodId, off_session: offSession = true } = params
   const method =
     methodId === undefined ? null : requireAttached(work, methodId, invoice.customer, 'payment_method')
-  collectInvoice(work, invoice, { method, onSession: !offSession })
-  // What collecting did shows in the object: the narrowing above no longer holds.
-  const after = getObject<Invoice>(work.account, 'invoice', id)
-  const intent = intentOf(work.account, after)
-  if (after.status !== 'paid' && intent?.last_payment_error)
-    throw cardRefused(intent.last_payment_error, intent)
-  if (after.status !== 'paid' && !intent?.payment_method) {
-    const message =
-      'There is no `default_payment_method` set on this Customer or Invoice. Please set a default payment method.'
-    throw invalidRequest(message, { code: 'resource_missing' })
-  }
-  return after
+  if (collectInvoice(work, invoice, { method, onSession: !offSession, isManual: true })) return invoice
+  const intent = intentOf(work.account, invoice)
+  if (intent?.last_payment_error) throw cardRefused(intent.last_payment_error, intent)
+  if (intent?.payment_method) return invoice
+  const message =
+    'There is no `default_payment_method` set on this Customer or Invoice. Please set a default payment method.'
+  throw invalidRequest(message, { code: 'resource_missing' })
 }
 
 function checkOpen(invoice: Invoice, verb: string): void {
   if (invoice.status === 'open' || invoice.status === 'uncollectible') return
   throw invalidRequest(
     `You can only ${verb} an open or uncollectible invoice. This one is ${invoice.status}.`,
-    {
-      code: 'status_transition_invalid',
-    },
+    { code: 'status_transition_invalid' },
   )
 }
 

@@ -20,7 +20,7 @@ type ListSpec<Listed> = {
 type Params = Record<string, string | string[] | undefined>
 
 const DEFAULT_LIMIT = 10
-export const MOST_PER_PAGE = 100
+const MOST_PER_PAGE = 100
 
 const paging = {
   limit: integer.optional(),

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import type { CardBehaviour, Decline } from './stripe-cards.ts'
 import { declineOf, findTestCard } from './stripe-cards.ts'
-import { emit } from './stripe-events.ts'
+import type { CardBehaviour, Decline } from './stripe-cards.ts'
 import { cardRefused, invalidRequest, resourceMissing } from './stripe-errors.ts'
+import { emit } from './stripe-events.ts'
 import { listRoute } from './stripe-lists.ts'
 import type { CardDetails, CardFailure, Customer, PaymentMethod } from './stripe-objects.ts'
 import { changeMetadata, ignored, integer, metadata, optionalText, text } from './stripe-params.ts'
@@ -78,7 +78,7 @@ export function createDeclinedCard(work: Work, reason: string): PaymentMethod {
   const { details, behaviour } = findTestCard('4242424242424242')!
   return addCard(work, {
     details,
-    behaviour: { ...behaviour, decline: declineOf(reason), declinesAt: 'charge' },
+    behaviour: { ...behaviour, decline: declineOf(reason), declinesAt: 'attach' },
   })
 }
 
@@ -137,16 +137,15 @@ export function attachMethod(work: Work, method: PaymentMethod, customerId: stri
   emit(work, 'payment_method.attached', method)
 }
 
-/** What a customer's later charges use: of the call, of the subscription, of the customer. */
+/** A card for later charges: it has to be its customer's already. */
 export function requireAttached(
   work: Work,
   methodId: string,
   customerId: string,
   param: string,
 ): PaymentMethod {
-  const method = resolveMethod(work, { payment_method: methodId })!
-  if (methodId.startsWith('pm_card_')) attachMethod(work, method, customerId)
-  if (method.customer === customerId) return method
+  const method = findObject<PaymentMethod>(work.account, 'payment_method', methodId)
+  if (method?.customer === customerId) return method
   const message = `The customer does not have a payment method with the ID ${methodId}. The payment method must be attached to the customer.`
   throw invalidRequest(message, { code: 'resource_missing', param })
 }

@@ -7,8 +7,8 @@ import type { PayChoice, PayField, PayPage } from './pay-page.ts'
 import type { OpenPayPage } from './simulator.ts'
 import { toIsoMinor } from './stripe-amounts.ts'
 import { referenceIn, referenceOf } from './stripe-balance.ts'
-import { declineReasons } from './stripe-cards.ts'
 import type { Invoice } from './stripe-billing-objects.ts'
+import { declineReasons } from './stripe-cards.ts'
 import type { CheckoutSession, PaymentIntent, SetupIntent, StripeObject } from './stripe-objects.ts'
 import { playChoice } from './stripe-plays.ts'
 import { objectsOf, startWork } from './stripe-state.ts'
@@ -36,6 +36,7 @@ export function answerStripePage(stripe: Stripe, call: Call): Reply {
 function noticeOf(choice: string): string {
   if (choice === 'close_tab') return 'Aquí el cliente cerró la pestaña. El comercio no se entera.'
   if (choice === 'time_out') return 'La página venció. El comercio se entera por el webhook.'
+  if (choice === 'abort') return 'El comercio no dijo adónde volver.'
   return 'La tarjeta fue rechazada. Prueba con otra.'
 }
 

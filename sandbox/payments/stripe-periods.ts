@@ -1,8 +1,8 @@
 import { schedule } from './agenda.ts'
+import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import { cardFor, createInvoice, DAY_SECONDS, findPeriodEnd } from './stripe-billing.ts'
 import { collectInvoice, endSubscription, issueInvoice, voidInvoice } from './stripe-collection.ts'
 import { emit, sendEvents } from './stripe-events.ts'
-import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import { findObject, startWork } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
 

@@ -1,16 +1,16 @@
 import { z } from 'zod'
 import { checkCurrency } from './stripe-amounts.ts'
+import type { Price, Product } from './stripe-billing-objects.ts'
 import { invalidRequest } from './stripe-errors.ts'
 import { emit } from './stripe-events.ts'
 import { listRoute } from './stripe-lists.ts'
-import type { Price, Product } from './stripe-billing-objects.ts'
 import { boolean, changeMetadata, ignored, integer, metadata, optionalText, text } from './stripe-params.ts'
 import { route } from './stripe-route.ts'
 import type { Routes } from './stripe-route.ts'
 import { addObject, createId, getObject, indexMetadata } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'
 
-export const recurringParams = z.strictObject({
+const recurringParams = z.strictObject({
   interval: z.enum(['day', 'week', 'month', 'year']),
   interval_count: integer.optional(),
   usage_type: z.literal('licensed').optional(),
@@ -67,7 +67,7 @@ const longestDays = { day: 1_095, week: 1_092, month: 1_080, year: 1_095 }
 const daysOf = { day: 1, week: 7, month: 30, year: 365 }
 
 /** @throws StripeError for what is no price */
-export function createPrice(work: Work, params: z.infer<typeof priceCreated>): Price {
+function createPrice(work: Work, params: z.infer<typeof priceCreated>): Price {
   const currency = checkCurrency(params.currency)
   const { interval, interval_count: count = 1 } = params.recurring ?? {}
   if (interval && (count < 1 || count * daysOf[interval] > longestDays[interval])) {

@@ -2,13 +2,12 @@ import { z } from 'zod'
 import { inputError } from '../providers/simulator.ts'
 import { playDue } from './agenda.ts'
 import type { BrowserStep, PayResult } from './simulator.ts'
-import { declineOf, findTestCard } from './stripe-cards.ts'
-import { intentOf } from './stripe-billing.ts'
-import { collectInvoice } from './stripe-collection.ts'
-import { StripeError } from './stripe-errors.ts'
-import { sendEvents } from './stripe-events.ts'
-import { attachMethod, createCard, createDeclinedCard } from './stripe-methods.ts'
 import type { Invoice } from './stripe-billing-objects.ts'
+import { intentOf } from './stripe-billing.ts'
+import { declineOf, findTestCard } from './stripe-cards.ts'
+import { collectInvoice } from './stripe-collection.ts'
+import { sendEvents } from './stripe-events.ts'
+import { createCard, createDeclinedCard } from './stripe-methods.ts'
 import type {
   CheckoutSession,
   NextAction,
@@ -17,9 +16,9 @@ import type {
   SetupIntent,
 } from './stripe-objects.ts'
 import { authenticatePayment, failPayment, pageUrl } from './stripe-payments.ts'
+import { payLater, paySession } from './stripe-session-payments.ts'
 import { expireSession, refreshSession } from './stripe-sessions.ts'
 import { authenticateSetup } from './stripe-setups.ts'
-import { payLater, paySession } from './stripe-session-payments.ts'
 import { findObject, getObject, objectsOf, startWork } from './stripe-state.ts'
 import type { Stripe, Work } from './stripe-state.ts'
 
@@ -138,23 +137,12 @@ function comeBack(
 function playInvoice(work: Work, invoice: Invoice, play: Play): PayResult {
   if (invoice.status === 'open' && (play.choice === 'approve' || play.choice === 'decline')) {
     const method = chooseCard(work, play)
-    if (attach(work, method, invoice.customer))
-      collectInvoice(work, invoice, { method, onSession: true, returnUrl: pageUrl(work, invoice.id) })
+    const returnUrl = pageUrl(work, invoice.id)
+    collectInvoice(work, invoice, { method, onSession: true, isManual: true, returnUrl })
   }
   const intent = paidBy(work, invoice.id)
   const next = intent?.status === 'requires_action' ? goTo(pageUrl(work, intent.id)) : null
   return { state: invoice.status, next }
-}
-
-/** False when the card declines being saved. */
-function attach(work: Work, method: PaymentMethod, customer: string): boolean {
-  try {
-    attachMethod(work, method, customer)
-    return true
-  } catch (error) {
-    if (error instanceof StripeError) return false
-    throw error
-  }
 }
 
 function chooseCard(work: Work, play: Play): PaymentMethod {

@@ -1,7 +1,7 @@
+import type { InvoicePayment, Subscription } from './stripe-billing-objects.ts'
 import { invalidRequest } from './stripe-errors.ts'
 import type { FormValue } from './stripe-form.ts'
 import { listOf } from './stripe-lists.ts'
-import type { InvoicePayment, Subscription } from './stripe-billing-objects.ts'
 import type { Refund, StripeObject } from './stripe-objects.ts'
 import { findObject, objectsOf } from './stripe-state.ts'
 import type { StripeAccount } from './stripe-state.ts'

@@ -1,10 +1,9 @@
 import { referenceIn } from './stripe-balance.ts'
+import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import { intentOf } from './stripe-billing.ts'
 import { collectInvoice } from './stripe-collection.ts'
-import { refreshSession } from './stripe-sessions.ts'
 import { createCustomer } from './stripe-customers.ts'
 import { attachMethod, createCard } from './stripe-methods.ts'
-import type { Invoice, Subscription } from './stripe-billing-objects.ts'
 import type {
   CheckoutSession,
   Customer,
@@ -13,6 +12,7 @@ import type {
   SetupIntent,
 } from './stripe-objects.ts'
 import { attemptPayment, cardOf, createIntent, pageUrl, waitForBank } from './stripe-payments.ts'
+import { refreshSession } from './stripe-sessions.ts'
 import { attemptSetup } from './stripe-setups.ts'
 import { findObject, getObject, listUnder } from './stripe-state.ts'
 import type { CheckoutPlan, Work } from './stripe-state.ts'

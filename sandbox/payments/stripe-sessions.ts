@@ -1,6 +1,6 @@
+import type { Subscription } from './stripe-billing-objects.ts'
 import { emit } from './stripe-events.ts'
 import type { CheckoutSession, PaymentIntent, SetupIntent } from './stripe-objects.ts'
-import type { Subscription } from './stripe-billing-objects.ts'
 import { cancelPayment } from './stripe-payments.ts'
 import { findObject } from './stripe-state.ts'
 import type { Work } from './stripe-state.ts'

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { declineOf } from './stripe-cards.ts'
 import { getCustomer } from './stripe-customers.ts'
 import { cardRefused, unexpectedState } from './stripe-errors.ts'
 import { emit } from './stripe-events.ts'
@@ -102,11 +101,6 @@ export function authenticateSetup(work: Work, setup: SetupIntent, isAuthentic: b
     type: 'invalid_request_error',
     payment_method: { ...method },
   })
-}
-
-/** The bank declined a card that a customer entered on a page. */
-export function declineSetup(work: Work, setup: SetupIntent, reason: string): CardFailure {
-  return failSetup(work, setup, createFailure(declineOf(reason)))
 }
 
 function finishSetup(work: Work, setup: SetupIntent, method: PaymentMethod): null {

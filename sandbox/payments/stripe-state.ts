@@ -3,9 +3,9 @@ import type { Reply } from '../http.ts'
 import type { World } from '../world.ts'
 import type { Agenda } from './agenda.ts'
 import type { PaymentFault } from './payment-faults.ts'
+import type { LineItem, Subscription } from './stripe-billing-objects.ts'
 import type { CardBehaviour } from './stripe-cards.ts'
 import { resourceMissing } from './stripe-errors.ts'
-import type { LineItem, Subscription } from './stripe-billing-objects.ts'
 import type { PaymentIntent, StripeObject } from './stripe-objects.ts'
 
 export type Stripe = {
@@ -133,7 +133,7 @@ export function addObject<Added extends StripeObject>(
   account.objects.set(object.id, object)
   push(account.lists, object.object, object)
   for (const parent of parents) if (parent !== null) listUnder(account, object, parent)
-  indexMetadata(account, object)
+  for (const key of metadataKeys(object)) push(account.byMetadata, key, object)
   return object
 }
 
@@ -143,10 +143,12 @@ export function listUnder(account: StripeAccount, object: StripeObject, parent: 
 
 /** Makes an object found by what its metadata say now; what they said before is compared at the search. */
 export function indexMetadata(account: StripeAccount, object: StripeObject): void {
-  for (const [name, value] of Object.entries(object.metadata ?? {})) {
-    const key = metadataKey(object.object, name, value)
+  for (const key of metadataKeys(object))
     if (!account.byMetadata.get(key)?.includes(object)) push(account.byMetadata, key, object)
-  }
+}
+
+function metadataKeys({ object: type, metadata = {} }: StripeObject): string[] {
+  return Object.entries(metadata).map(([name, value]) => metadataKey(type, name, value))
 }
 
 export function metadataKey(type: string, name: string, value: string): string {
@@ -179,7 +181,7 @@ export function getObject<Found extends StripeObject>(
   param?: string,
 ): Found {
   const found = findObject<Found>(account, type, id)
-  if (!found) throw resourceMissing(type.replace('checkout.', 'checkout '), id, param)
+  if (!found) throw resourceMissing(type, id, param)
   return found
 }
 

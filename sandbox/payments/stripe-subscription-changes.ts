@@ -1,9 +1,9 @@
 import { z } from 'zod'
+import type { Subscription } from './stripe-billing-objects.ts'
 import { DAY_SECONDS } from './stripe-billing.ts'
 import { invalidRequest } from './stripe-errors.ts'
 import { emit } from './stripe-events.ts'
 import { requireAttached } from './stripe-methods.ts'
-import type { Subscription } from './stripe-billing-objects.ts'
 import { boolean, changeMetadata, ignored, integer, metadata, optionalText, text } from './stripe-params.ts'
 import {
   bill,

@@ -88,7 +88,8 @@ test('a card that fails makes it past due; retries follow, a new card heals it, 
   assert.equal(typeof invoice.next_payment_attempt, 'number')
   await setup.waitForEvents('invoice.payment_failed', 'customer.subscription.updated')
   await setup.act('change_card', { subscription: healed.id, card: 'pm_card_visa' })
-  await setup.stripe.subscriptions.update(ended.id, { default_payment_method: 'pm_card_chargeCustomerFail' })
+  const unsaved = setup.stripe.subscriptions.update(ended.id, { default_payment_method: 'pm_card_visa' })
+  assert.equal((await failureOf(unsaved)).param, 'default_payment_method')
   await setup.jump(4)
   assert.equal((await setup.stripe.subscriptions.retrieve(healed.id)).status, 'active')
   assert.equal((await setup.stripe.subscriptions.retrieve(ended.id)).status, 'past_due')
@@ -116,7 +117,9 @@ test('a first payment that fails leaves it incomplete until it is paid, or 23 ho
   assert.equal((await stripe.subscriptions.list({ customer: setup.customer, status: 'all' })).data.length, 0)
   const [paidLater, left] = [await subscribe(setup), await subscribe(setup)]
   assert.equal(paidLater.status, 'incomplete')
-  await setup.pay(paidLater.latest_invoice as string, 'approve')
+  const invoiceId = paidLater.latest_invoice as string
+  assert.equal((await setup.pay(invoiceId, 'decline', { reason: 'lost_card' })).state, 'open')
+  assert.equal((await setup.pay(invoiceId, 'approve')).state, 'paid')
   assert.equal((await stripe.subscriptions.retrieve(paidLater.id)).status, 'active')
   await setup.jump(1)
   assert.equal((await stripe.subscriptions.retrieve(left.id)).status, 'incomplete_expired')

@@ -17,7 +17,7 @@ export function recordAnswers<Credentials>(
   context: ProviderContext<Credentials>,
 ): {
   context: ProviderContext<Credentials>
-  lastAnswer(): RecordedAnswer | undefined
+  lastAnswer: () => RecordedAnswer | undefined
 } {
   const fields = credentialFields(provider)
   const isSecret = ([name]: [string, unknown]) => fields[name]?.secret === true

@@ -19,7 +19,7 @@ export interface Account {
   provider: PaymentProvider
   context: ProviderContext<unknown>
   /** What the provider answered last, without credentials. */
-  lastAnswer(): RecordedAnswer | undefined
+  lastAnswer: () => RecordedAnswer | undefined
 }
 
 /**

@@ -71,7 +71,7 @@ export const paymentEventTypes: readonly EventType[] = [
     ...paymentFields,
     dispute: z.enum(['open', 'under_review', 'won', 'lost']),
   }),
-  typeOf('payment.drift_detected', 'The provider has it otherwise than PipeCore knew; it is mended now.', {
+  typeOf('payment.drift_detected', 'The provider has it otherwise than PipeCore knew. What can be mended is mended with it.', {
     ...paymentFields,
     drift: z.string().meta({ description: 'refund_outside, status_moved, amount_differs, paid_twice.' }),
     known: z.string(),

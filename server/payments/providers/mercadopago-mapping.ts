@@ -13,7 +13,6 @@ export const paymentAnswer = z.looseObject({
   transaction_amount: z.number(),
   transaction_amount_refunded: optionalNumber,
   currency_id: optionalText,
-  captured: optional(z.boolean()),
   external_reference: optionalText,
   payment_method_id: optionalText,
   payment_type_id: optionalText,
@@ -65,7 +64,6 @@ export function describePayment(payment: PaymentAnswer, known: Known): PaymentSn
   const currency = payment.currency_id ?? known.currency
   const amount = fromWireNumber(payment.transaction_amount, currency)
   const status = readStatus(payment)
-  const isTaken = status === 'confirmed' && payment.captured !== false
   const action = status === 'requires_action' ? readChallenge(payment) : undefined
   const expiresAt = isOpen.has(status) ? readTime(payment.date_of_expiration) : undefined
   const dispute = readDispute(payment)
@@ -75,7 +73,7 @@ export function describePayment(payment: PaymentAnswer, known: Known): PaymentSn
     status,
     amount,
     currency,
-    captured: status === 'unknown' ? known.captured : isTaken ? amount : 0,
+    captured: status === 'confirmed' ? amount : status === 'unknown' ? known.captured : 0,
     refunded: fromWireNumber(readRefunded(payment), currency),
     ...(payment.refunds && {
       refunds: readEach(refundAnswer, payment.refunds).map((refund) => describeRefund(refund, currency)),

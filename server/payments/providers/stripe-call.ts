@@ -77,7 +77,7 @@ export async function callStripe<Answer>(
       headers: {
         authorization: `Bearer ${secretKey}`,
         'stripe-version': version,
-        
+        ...(account && { 'stripe-account': account }),
         ...(isPost && { 'content-type': 'application/x-www-form-urlencoded', 'idempotency-key': key }),
       },
       ...(isPost && { body: encoded }),

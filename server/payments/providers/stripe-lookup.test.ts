@@ -52,7 +52,9 @@ describe('a payment is found by our own id', () => {
       'GET /v1/payment_intents/pi_1': createIntent(),
     })
     assert.equal(expectSnapshot(await stripe.read(lost(), context())).providerPaymentId, 'pi_1')
-    const search = desk.taken().find(({ call }) => call.endsWith('/search'))
+    const calls = desk.taken()
+    assert.equal(calls.filter(({ call }) => call === 'GET /v1/payment_intents').length, 10)
+    const search = calls.find(({ call }) => call.endsWith('/search'))
     assert.deepEqual(search?.fields.at(-1), ['query', `metadata['pipecore_payment_id']:'${paymentId}'`])
   })
 
@@ -179,14 +181,10 @@ describe('for reconciliation', () => {
       id: 'pi_old',
       latest_charge: createCharge({ refunds: listOf([createRefund()]) }),
     })
+    const newest = [createIntent({ id: 'pi_4' }), open, createIntent({ ...refused, id: 'pi_bad' })]
     desk.answers({
       'GET /v1/payment_intents': [
-        {
-          body: listOf(
-            [createIntent({ id: 'pi_3' }), open, createIntent({ ...refused, id: 'pi_bad' })],
-            true,
-          ),
-        },
+        { body: listOf([...newest, createIntent({ id: 'pi_3' })], true) },
         { body: listOf([foreign]) },
       ],
       'GET /v1/refunds': listOf([
@@ -195,23 +193,18 @@ describe('for reconciliation', () => {
       ]),
       'GET /v1/disputes': listOf([{ id: 'dp_1', payment_intent: null }]),
     })
-    const found: Array<[string | undefined, string | undefined, number]> = []
+    const found: unknown[] = []
     let cursor: string | undefined
     do {
       const page = expectDone(await stripe.list?.(since, cursor, context()))
-      found.push(
-        ...page.payments.map(
-          ({ paymentId: ours, snapshot }): [string | undefined, string | undefined, number] => [
-            ours,
-            snapshot.providerPaymentId,
-            snapshot.refunded,
-          ],
-        ),
-      )
+      for (const { paymentId: ours, snapshot } of page.payments) {
+        found.push([ours, snapshot.providerPaymentId, snapshot.refunded])
+      }
       cursor = page.next
     } while (cursor !== undefined)
     assert.deepEqual(found, [
       [paymentId, 'pi_3', 0],
+      [paymentId, 'pi_4', 0],
       [undefined, 'pi_2', 0],
       [paymentId, 'pi_old', 1_000],
     ])

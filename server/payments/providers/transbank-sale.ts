@@ -2,8 +2,7 @@ import { z } from 'zod'
 import { describeError, equalText, optionalText, readJson } from '#connections'
 import type { NotDone, Outcome, ProviderError } from '#connections'
 import type { PaymentRef, PaymentSnapshot, RefundCommand, RefundSnapshot, ReturnReading } from './provider.ts'
-import { callTransbank, missingOneclick, refuse, refuseByNumber, title } from './transbank-account.ts'
-import { writeWireAmount } from './transbank-account.ts'
+import { callTransbank, refuse, refuseByNumber, title, writeWireAmount } from './transbank-account.ts'
 import type { Context, Credentials, Product, TransbankCall } from './transbank-account.ts'
 import { fail, figure, idsOf, optionalFigure, orderOf, readAmount } from './transbank-mapping.ts'
 import { readTransaction, shopOrderOf, transactionAnswer } from './transbank-mapping.ts'
@@ -38,7 +37,6 @@ function findSale(ref: PaymentRef, account: Credentials): Sale | NotDone {
   if (order === undefined) return refuse('content', `${ref.paymentId} can't be an order of ${title}.`)
   const isDirect = ref.flow === 'direct'
   const shop = isDirect ? account.oneclickChildCommerceCode : account.mallChildCommerceCode
-  if (isDirect && shop === undefined) return refuse('config', missingOneclick)
   const id = isDirect ? order : (ref.providerCheckoutId ?? '')
   if (!isDirect && !tokenPattern.test(id)) return refuse('content', 'The token of the checkout is no token.')
   const shopCode = shop && (ref.details.commerce_code ?? shop)

@@ -3,7 +3,7 @@ import { before, test } from 'node:test'
 import type { Context } from '#core/context.ts'
 import { takeDuePayments } from '../queries.ts'
 import { lookAtPayment } from '../recovery.ts'
-import { type PaymentsServer, startPaymentsServer, tenantId } from '../testing/server.ts'
+import { type PaymentsServer, startPaymentsServer, tenantId, type Totals } from '../testing/server.ts'
 import {
   createSubscriber,
   hourMs,
@@ -95,6 +95,8 @@ test('killed anywhere in a renewal, the period is charged once and told once', a
     const leftMs = new Date(end ?? 0).getTime() - server.server.context.now().getTime()
     await server.passTime(leftMs + hourMs)
     const ended = await killBefore(step, (context) => lookAtSubscription(context, scope, id, 'janitor'))
+    // Whoever looks next may come at once, before anything is known of the call.
+    await lookAtSubscription(server.server.context, scope, id, 'janitor')
     const renewed = await recover(id, (one) => paidOf(one).length === 2)
     assert.equal(renewed.status, 'active', `step ${step}`)
     assert.equal(await countBooked(id), 2, `step ${step}`)
@@ -122,6 +124,7 @@ test('killed anywhere in a beginning, the first period is charged once, or nothi
     const [stored] = body.data
     assert.equal(stored === undefined, step === 1)
     if (stored !== undefined) {
+      await lookAtSubscription(server.server.context, scope, stored.id, 'janitor')
       const begun = await recover(stored.id, ({ status }) => status !== 'pending')
       const wasCharged = begun.status === 'active'
       assert.equal(await countBooked(stored.id), wasCharged ? 1 : 0, `step ${step}`)
@@ -177,3 +180,87 @@ test('a charge that never arrived is no decline: it is made again in an hour', a
   assert.equal(await countTold(id, 'past_due'), 0)
   assert.equal(await countBooked(id), 2)
 })
+
+test('what a provider charged is found without its webhooks, and told once', async () => {
+  for (const fields of [
+    { provider: 'stripe', token: 'pm_card_visa' },
+    { provider: 'mercadopago', token: 'tok_apro', brand: 'visa' },
+  ]) {
+    const { id } = await subscriber.create(fields)
+    const first = await recover(id, (one) => paidOf(one).length === 1)
+    const leftMs = new Date(first.period_end ?? 0).getTime() - server.server.context.now().getTime()
+    await server.passTime(leftMs + hourMs)
+    const renewed = await recover(id, (one) => paidOf(one).length === 2)
+    await recover(id, () => true)
+    const payments = await subscriber.payments(id)
+    assert.deepEqual(
+      payments.map(({ id: payment, status }) => [payment, status]),
+      paidOf(renewed)
+        .toReversed()
+        .map(({ payment_id: payment }) => [payment, 'confirmed']),
+    )
+    assert.deepEqual([await countTold(id, 'activated'), await countTold(id, 'renewed')], [1, 1])
+    await subscriber.cancel(id)
+  }
+})
+
+test('a reading that crossed with a change does not undo it', async () => {
+  const { id } = await subscriber.create({ provider: 'stripe', token: 'pm_card_visa' })
+  const { context } = server.server
+  const { providerOutbound } = context
+  let isPaused = false
+  const slow: Context = {
+    ...context,
+    providerOutbound: {
+      ...providerOutbound,
+      request: async (call) => {
+        const answer = await providerOutbound.request(call)
+        if (!isPaused) {
+          isPaused = true
+          await subscriber.change(id, { paused: true })
+        }
+        return answer
+      },
+    },
+  }
+  const seen = await lookAtSubscription(slow, scope, id, 'webhook')
+  assert.equal(seen?.status, 'paused')
+  assert.deepEqual([await countTold(id, 'paused'), await countTold(id, 'resumed')], [1, 0])
+})
+
+test('killed anywhere while a provider is asked to begin, it holds at most one, and we know of it', async () => {
+  for (const [provider, token] of [
+    ['stripe', 'pm_card_visa'],
+    ['mercadopago', 'tok_apro'],
+  ] as const) {
+    for (let step = 1; ; step += 1) {
+      const reference = `${provider}-${step}`
+      const input = NewSubscription.parse({ tenant_id: tenantId, ...monthly, provider, token, reference })
+      const ended = await killBefore(step, (context) => createSubscription(context, scope, input, undefined))
+      const list = `/payments/subscriptions?tenant_id=${tenantId}&reference=${reference}`
+      const { body } = await server.api.call<{ data: Array<{ id: string }> }>('GET', list)
+      const [stored] = body.data
+      assert.equal(stored === undefined, step === 1)
+      if (stored !== undefined) await agrees(provider, stored.id, `${provider} step ${step}`)
+      if (ended === 'done') break
+    }
+  }
+})
+
+/** What the books say after a while must be what the subscription says. */
+async function agrees(provider: string, id: string, when: string): Promise<void> {
+  const known = await recover(
+    id,
+    ({ status, under_way: underWay }) => status !== 'pending' && underWay === null,
+  )
+  await server.passTime(2 * hourMs)
+  const isActive = known.status === 'active'
+  if (isActive) await recover(id, (one) => paidOf(one).length === 1)
+  const { totals } = await server.control<{ totals: Record<string, Totals> }>(
+    'GET',
+    `ledger?provider=${provider}&reference=${id}`,
+  )
+  assert.equal(totals[id]?.charges ?? 0, isActive ? 1 : 0, when)
+  assert.ok(isActive || known.status === 'expired', `${when}: ${known.status}`)
+  await subscriber.cancel(id)
+}

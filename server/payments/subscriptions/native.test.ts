@@ -130,17 +130,6 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
       assert.equal((await subscriber.payments(id)).length, 3)
     })
 
-    test('a renewal whose webhooks never came is found', async () => {
-      const { id } = await begin()
-      const account = `accounts/${provider}/${accounts[provider]}`
-      const { webhook_url: url } = await server.control('PUT', account, {})
-      await server.control('PUT', account, { webhook_url: 'http://127.0.0.1:9/nobody' })
-      await passPeriod(id)
-      await subscriber.waitFor(id, (one) => paidOf(one).length === 2)
-      await server.control('PUT', account, { webhook_url: url })
-      await subscriber.told(id, ['created', 'activated', 'renewed'])
-    })
-
     test('a renewal that is declined is past due, and healed by a retry that succeeds', async () => {
       const { id, provider_subscription_id: own } = await begin()
       await declines(own ?? '')

@@ -201,7 +201,7 @@ export function findChargeUnderWay(
   tenantId: string,
   subscriptionId: string,
 ): Promise<ChargeRow | undefined> {
-  return chargesOf(db, tenantId, subscriptionId).where('status', '=', 'paid').where('amount', '=', -1).executeTakeFirst()
+  return chargesOf(db, tenantId, subscriptionId).where('status', '=', 'scheduled').executeTakeFirst()
 }
 
 /** Our own tries to charge one period, oldest first. */

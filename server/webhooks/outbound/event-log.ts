@@ -122,13 +122,14 @@ async function readDeliveries(
   eventIds: readonly string[],
 ): Promise<Map<string, Delivery[]>> {
   if (eventIds.length === 0) return new Map()
-  const attempts = await listAttempts(db, eventIds)
+  // In this order a delivery that ends in between is seen twice rather than not at all.
   const open = await listOpenDeliveries(db, eventIds)
+  const attempts = await listAttempts(db, eventIds)
   const byEvent = new Map<string, Map<string, Delivery>>()
-  for (const attempt of attempts)
-    addAttempt(deliveryFor(byEvent, attempt.event_id, attempt.delivery_id, attempt.endpoint_id), attempt)
   for (const delivery of open)
     addOpen(deliveryFor(byEvent, delivery.ref, delivery.id, delivery.lane), delivery)
+  for (const attempt of attempts)
+    addAttempt(deliveryFor(byEvent, attempt.event_id, attempt.delivery_id, attempt.endpoint_id), attempt)
   return new Map([...byEvent].map(([eventId, deliveries]) => [eventId, [...deliveries.values()]]))
 }
 
@@ -162,7 +163,9 @@ function addAttempt(delivery: Delivery, row: AttemptRow): void {
     attempted_at: row.attempted_at.toISOString(),
     next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
   })
-  if (row.outcome !== 'retry') delivery.state = row.outcome
+  if (row.outcome === 'retry') return
+  delivery.state = row.outcome
+  delivery.next_attempt_at = null
 }
 
 function addOpen(delivery: Delivery, row: OpenDelivery): void {
