@@ -72,7 +72,7 @@ export function planJourneys(random: Random, provider: ProviderId, operations: n
   return journeys
 }
 
-export function countOperations({ visit, steps }: Journey): number {
+function countOperations({ visit, steps }: Journey): number {
   const counts = steps.map((step) => (step.do === 'refund' ? step.percents.length : 1))
   return counts.reduce((sum, count) => sum + count, visit === undefined ? 1 : 2)
 }

@@ -4,13 +4,15 @@ import { createRandom } from '../kill/random.ts'
 import { pause } from './calls.ts'
 import type { Installation } from './installation.ts'
 import { playJourney, type Played } from './journeys.ts'
-import { countOperations, type Journey, type ProviderId } from './plan.ts'
+import type { Journey, ProviderId } from './plan.ts'
 import { createWeather, type Weather } from './weather.ts'
 
 export interface TrafficOptions {
   seed: number
   providers: readonly ProviderId[]
   kills: number
+  /** Of each provider: enough of the journeys are played. */
+  operations: number
   /** Nothing is begun after this. */
   longestMs: number
   /** Sales at a time, of each provider. */
@@ -39,7 +41,7 @@ export async function playTraffic(
   journeys: readonly Journey[],
   options: TrafficOptions,
 ): Promise<Traffic> {
-  const { seed, providers, kills, weatherMs } = options
+  const { seed, providers, operations, kills, weatherMs } = options
   const weather = createWeather(installation.sandbox, createRandom(seed + 1), providers)
   const progress: Progress = { operations: 0, isOver: false }
   await weather.change()
@@ -48,12 +50,11 @@ export async function playTraffic(
     progress.isOver = true
   }
   playing.then(end, end)
-  const planned = journeys.reduce((sum, journey) => sum + countOperations(journey), 0)
   const killing = killUntil({
     victims: [installation.api],
     random: createRandom(seed + 2),
     isOver: (count) => count >= kills || progress.isOver,
-    waitForProgress: () => waitForProgress(progress, planned / (kills + 1)),
+    waitForProgress: () => waitForProgress(progress, (operations * providers.length) / (kills + 1)),
   })
   const changing = changeWeather(weather, weatherMs, progress)
   const [played, killed] = await Promise.all([playing, killing, changing])
@@ -77,25 +78,39 @@ async function waitForProgress(progress: Progress, step: number): Promise<void> 
 async function playAll(
   installation: Installation,
   journeys: readonly Journey[],
-  { providers, workers, patienceMs, longestMs }: TrafficOptions,
+  options: TrafficOptions,
+  progress: Progress,
+): Promise<Played[]> {
+  const { providers } = options
+  const all = await Promise.all(
+    providers.map((provider) => {
+      const own = journeys.filter((journey) => journey.provider === provider)
+      return playProvider(installation, own, options, progress)
+    }),
+  )
+  return all.flat()
+}
+
+async function playProvider(
+  installation: Installation,
+  journeys: readonly Journey[],
+  { operations, workers, patienceMs, longestMs }: TrafficOptions,
   progress: Progress,
 ): Promise<Played[]> {
   const startedAt = performance.now()
+  const waiting = [...journeys.entries()]
   const all: Played[] = []
-  const work = async (waiting: Array<[number, Journey]>) => {
+  let made = 0
+  const work = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      if (performance.now() - startedAt > longestMs) return
+      if (made >= operations || performance.now() - startedAt > longestMs) return
       const [number, journey] = next
       const played = await playJourney(installation, journey, number, patienceMs)
+      made += played.operations
       progress.operations += played.operations
       all.push(played)
     }
   }
-  await Promise.all(
-    providers.flatMap((provider) => {
-      const waiting = [...journeys.filter((journey) => journey.provider === provider).entries()]
-      return Array.from({ length: workers }, () => work(waiting))
-    }),
-  )
+  await Promise.all(Array.from({ length: workers }, work))
   return all
 }

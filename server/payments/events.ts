@@ -71,12 +71,16 @@ export const paymentEventTypes: readonly EventType[] = [
     ...paymentFields,
     dispute: z.enum(['open', 'under_review', 'won', 'lost']),
   }),
-  typeOf('payment.drift_detected', 'The provider has it otherwise than PipeCore knew. What can be mended is mended with it.', {
-    ...paymentFields,
-    drift: z.string().meta({ description: 'refund_outside, status_moved, amount_differs, paid_twice.' }),
-    known: z.string(),
-    found: z.string(),
-  }),
+  typeOf(
+    'payment.drift_detected',
+    'The provider has it otherwise than PipeCore knew. What can be mended is mended with it.',
+    {
+      ...paymentFields,
+      drift: z.string().meta({ description: 'refund_outside, status_moved, amount_differs, paid_twice.' }),
+      known: z.string(),
+      found: z.string(),
+    },
+  ),
 ]
 
 function dataOf(payment: PaymentRow): Record<string, unknown> {

@@ -8,10 +8,14 @@ export interface Operation {
   /** To capture. */
   amount?: number
   refundId?: string
-  /** When the call was last made. */
+  /** When the call was last made, or ended without an end that is known. */
   calledAt: string
   /** `running`: in a process that lives, or died. `unknown`: it left, no answer came. */
   state: 'running' | 'unknown'
+  /** An earlier call of it may have had its effect: no refusal of a later one says that nothing happened. */
+  unsure: boolean
+  /** The provider said last that the payment's state does not allow it. */
+  isBarred?: boolean
   /** Looks taken at it since. */
   round: number
 }

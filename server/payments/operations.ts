@@ -91,6 +91,7 @@ export function toOperation(
     ...(wanted.refundId !== undefined && { refundId: wanted.refundId }),
     calledAt: context.now().toISOString(),
     state: 'running',
+    unsure: false,
     round: 0,
   }
 }
@@ -159,12 +160,15 @@ export interface TriedCall<Done> {
 }
 
 export async function tryCall<Done extends object>(call: TriedCall<Done>): Promise<Outcome<Done>> {
+  let unsure: Outcome<Done> | undefined
   for (let attempt = 1; ; attempt += 1) {
     const startedAt = performance.now()
     const outcome = await call.run()
+    if (outcome.outcome === 'unknown') unsure ??= outcome
     const wasQuick = performance.now() - startedAt < call.account.context.timeoutMs / 2
     const waitMs = attempt < mostTries && wasQuick ? waitAfter(call, outcome, attempt) : undefined
-    if (waitMs === undefined) return outcome
+    // That the second was refused tells nothing of the first.
+    if (waitMs === undefined) return outcome.outcome === 'refused' ? (unsure ?? outcome) : outcome
     await sleep(waitMs)
   }
 }

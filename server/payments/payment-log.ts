@@ -66,7 +66,7 @@ export async function timeCall<Done extends object>(
 }
 
 /** What is known of a call when it has ended. */
-export function endOf({ outcome, answer, durationMs }: FinishedCall, note: string | undefined = undefined) {
+export function endOf({ outcome, answer, durationMs }: FinishedCall, note?: string) {
   const said = outcome.outcome === 'done' ? describeFound(outcome) : outcome.error.message
   const text = [note, said].filter((part) => part !== undefined).join(' ')
   return {

@@ -60,6 +60,7 @@ export async function lookAtPayment(
   })
   if (opened === undefined) return undefined
   const { payment, account } = opened
+  const readAt = context.now()
   const ended = await timeCall(
     () => account.provider.read(toRef(payment), account.context),
     account.lastAnswer,
@@ -74,7 +75,13 @@ export async function lookAtPayment(
       note: words[look],
     }
     await logRead(context, db, traceOf(scope, payment), entry, ended)
-    return judge(context, db, scope, { payment: current, account, read: ended.outcome })
+    return judge(context, db, scope, {
+      before: payment,
+      payment: current,
+      account,
+      read: ended.outcome,
+      readAt,
+    })
   })
   wakeWork('delivery')
   if (judged?.again === undefined) return judged?.payment
@@ -91,9 +98,13 @@ export const words: Record<Look, string> = {
 }
 
 interface Reading {
+  /** As it was when the reading began. */
+  before: PaymentRow
   payment: PaymentRow
   account: Account
   read: Outcome<{ snapshot: PaymentSnapshot | undefined }>
+  /** What was seen was so at this time at the latest. */
+  readAt: Date
 }
 
 interface Judgement {
@@ -110,7 +121,9 @@ async function judge(
 ): Promise<Judgement> {
   const { payment, read } = reading
   const operation = readJson<Operation>(payment.operation)
-  const isOurs = operation !== null && isOver(context, operation)
+  // Only of the call that was there when the reading began does it tell anything.
+  const isSame = operation?.logId === readJson<Operation>(reading.before.operation)?.logId
+  const isOurs = operation !== null && isSame && isOver(context, operation)
   if (read.outcome !== 'done') {
     if (isOurs) return { payment: await waitOn(context, db, scope, payment, operation) }
     return { payment: await lookLater(context, db, scope, payment) }
@@ -198,20 +211,31 @@ async function judgeAbsent(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
-  { payment, account }: Reading,
+  { payment, account, readAt }: Reading,
   operation: Operation,
 ): Promise<Judgement> {
   const isKept = account.provider.capabilities.idempotency !== undefined
-  const calledMs = context.now().getTime() - Date.parse(operation.calledAt)
+  const calledMs = readAt.getTime() - Date.parse(operation.calledAt)
   const ageMs = context.now().getTime() - payment.created_at.getTime()
   // Without a key at the provider the first call must be past before a second is safe.
   const isPast = isKept || calledMs > settledMs + context.config.providerTimeoutMs
   if (!isPast) return { payment: await waitOn(context, db, scope, payment, operation) }
   const isPage = operation.kind === 'create' && payment.flow === 'checkout'
+  if (operation.isBarred === true || !(await isPossible(db, payment, operation))) {
+    return { payment: await giveUp(context, db, scope, payment, operation) }
+  }
   const mayRepeat = operation.kind !== 'create' || (isKept && ageMs < longestCreateMs && !isPage)
   if (!mayRepeat) return { payment: await giveUp(context, db, scope, payment, operation) }
   if (operation.round > 60) return { payment: await waitOn(context, db, scope, payment, operation) }
   return { payment, again: await prepareAgain(context, db, scope, { payment, account, operation }) }
+}
+
+/** A refund that others have spent meanwhile would be refused for ever. */
+async function isPossible(db: Kysely<Tables>, payment: PaymentRow, operation: Operation): Promise<boolean> {
+  if (operation.kind !== 'refund') return true
+  const refunds = await listRefunds(db, payment.tenant_id, payment.id)
+  const others = refunds.filter(({ id }) => id !== operation.refundId)
+  return (operation.amount ?? 0) <= payment.captured - sumSpoken(others)
 }
 
 async function prepareAgain(
@@ -227,6 +251,8 @@ async function prepareAgain(
     ...operation,
     logId,
     state: 'running',
+    unsure: true,
+    isBarred: false,
     calledAt: context.now().toISOString(),
     round: operation.round + 1,
   }
@@ -284,9 +310,13 @@ async function giveUp(
     subject: payment.id,
     provider: payment.provider,
     action: 'decided',
-    note: 'The provider knows nothing of it: no money was taken, and it is not tried again.',
+    note: 'The provider shows nothing of it: it had no effect, and it is not tried again.',
   })
   const failure = JSON.stringify({ code: 'not_processed', providerCode: 'not_found', retry: 'same' })
+  if (operation.kind === 'refund') {
+    const moved = await moveRefund(context, db, payment, operation, 'failed', failure)
+    return savePayment(context, db, scope, payment, { change: { operation: null }, ...moved })
+  }
   const change = {
     operation: null,
     ...(isOpen(payment.status) &&

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import type { ErrorKind, Outcome, ProviderError, RecordedAnswer } from '#connections'
+import type { ErrorKind, NotDone, Outcome, ProviderError, RecordedAnswer } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { nextRecoveryAt } from './checks.ts'
@@ -31,25 +31,25 @@ export async function settleOperation(
   const payment = await endCallAndLock(db, scope.tenantId, call.paymentId, ended)
   if (payment === undefined) return undefined
   const { outcome, operation } = call
-  // The janitor may have been faster: then only what this call learnt is new.
-  const isOurs = readJson<Operation>(payment.operation)?.key === operation.key
+  const known = readJson<Operation>(payment.operation)
   if (outcome.outcome === 'done') {
-    return settleDone(context, db, scope, payment, {
-      ...outcome,
-      operation,
-      ends: isOurs ? { operation: null } : {},
-    })
+    const ends = known?.key === operation.key ? { operation: null } : {}
+    return settleDone(context, db, scope, payment, { ...outcome, operation, ends })
   }
-  if (!isOurs) return payment
-  const isRefused = outcome.outcome === 'refused' && outcome.error.kind !== 'state'
-  return isRefused && mayEndByRefusal(operation, outcome.error)
+  // The janitor may have taken the operation over: then it is no longer this call that decides.
+  if (known?.logId !== operation.logId) return payment
+  return outcome.outcome === 'refused' && mayEndByRefusal(operation, outcome.error)
     ? settleRefused(context, db, scope, payment, operation, outcome.error)
-    : settleUnknown(context, db, scope, payment, operation, outcome.error)
+    : settleUnknown(context, db, scope, payment, operation, outcome)
 }
 
-/** A confirmation that could not be made now is still owed to the customer who paid: the janitor makes it. */
+/**
+ * A refusal is certain for the call that it answers, not for those before it. And a confirmation that could not be
+ * made now is still owed to the customer who paid: the janitor makes it.
+ */
 function mayEndByRefusal(operation: Operation, error: ProviderError): boolean {
-  return operation.kind !== 'commit' || error.retry === 'never'
+  if (operation.unsure) return false
+  return operation.kind !== 'commit' || (error.retry === 'never' && error.kind !== 'state')
 }
 
 async function settleDone(
@@ -97,12 +97,18 @@ async function settleUnknown(
   scope: TenantScope,
   payment: PaymentRow,
   operation: Operation,
-  error: ProviderError,
+  { outcome, error }: NotDone,
 ): Promise<PaymentRow> {
   const isPage = operation.kind === 'create' && payment.flow === 'checkout'
   // A page that nobody was shown can't take money: the caller makes another payment.
   if (isPage) return settleRefused(context, db, scope, payment, operation, error)
-  const left: Operation = { ...operation, state: 'unknown' }
+  const left: Operation = {
+    ...operation,
+    state: 'unknown',
+    calledAt: context.now().toISOString(),
+    unsure: operation.unsure || outcome === 'unknown',
+    isBarred: outcome === 'refused' && error.kind === 'state',
+  }
   const check: PaymentChange = {
     operation: JSON.stringify(left),
     check_at: nextRecoveryAt(operation.round, context.now()) ?? null,

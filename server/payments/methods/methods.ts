@@ -185,13 +185,10 @@ export async function completeMethodReturn(
   const tenant = await findTenantScope(context, row.tenant_id, row.trace_id)
   if (tenant === undefined || row.status !== 'pending') return row
   const scope = traceOf(tenant, row)
-  const account = await context.database.asTenant(scope, (db) =>
-    openAccount(context, db, scope, row),
-  )
-  const { finishMethod } = account.provider
-  if (finishMethod === undefined) return row
+  const account = await context.database.asTenant(scope, (db) => openAccount(context, db, scope, row))
+  const { provider } = account
   const ended = await timeCall(
-    () => finishMethod(toRef(row), parameters, account.context),
+    async () => provider.finishMethod?.(toRef(row), parameters, account.context) ?? notOffered,
     account.lastAnswer,
   )
   const saved = await context.database.asTenant(scope, async (db) => {
@@ -218,11 +215,14 @@ export async function removeMethod(context: Context, scope: TenantScope, id: str
   })
   const { row, choice, account } = opened
   if (row.status === 'removed') return presentSaved(row)
-  const { removeMethod: remove } = account.provider
   const ended =
-    choice === undefined || remove === undefined
+    choice === undefined
       ? undefined
-      : await timeCall(() => remove(choice.token, toRef(row), account.context), account.lastAnswer)
+      : await timeCall(
+          async () =>
+            account.provider.removeMethod?.(choice.token, toRef(row), account.context) ?? notOffered,
+          account.lastAnswer,
+        )
   const removed = await context.database.asTenant(scope, async (db) => {
     const entry = { subject: id, provider: row.provider, action: 'remove_method' }
     if (ended !== undefined) await logRead(context, db, scope, entry, ended)

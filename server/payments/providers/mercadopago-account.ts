@@ -197,6 +197,9 @@ export async function check(context: Context): Promise<CheckResult> {
   }
   if (webhookMode === 'hint') notes.push(hintsTaken)
   else if (webhookSecret === undefined) notes.push(missingSecret)
+  notes.push(
+    `Subscriptions and chargebacks are reported only to the address in MercadoPago’s panel (Your integrations, Webhooks): enter ${context.webhookUrl} there.`,
+  )
   return { ok: !isOther, notes }
 }
 

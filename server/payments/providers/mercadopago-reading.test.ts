@@ -111,6 +111,7 @@ describe('statuses', () => {
       method: { type: 'debit', brand: 'mastercard', last4: '7115', installments: 1 },
       expiresAt: new Date('2026-11-25T16:00:00Z'),
     })
+    assert.equal((await readAs({ date_of_expiration })).expiresAt, undefined, 'what is paid does not end')
   })
 
   test('amounts come back in minor units, of pesos with cents too', async () => {
@@ -123,13 +124,7 @@ describe('statuses', () => {
   })
 
   test('an odd detail never costs the answer', async () => {
-    const odd = {
-      card: 'none',
-      refunds: null,
-      installments: 'three',
-      date_of_expiration: 'soon',
-      captured: 1,
-    }
+    const odd = { card: 'none', refunds: null, installments: 'three', date_approved: 7 }
     assert.equal((await readAs(odd)).status, 'confirmed')
   })
 })
@@ -206,6 +201,12 @@ describe('refunds', () => {
     }
   })
 
+  test('of all are all, also where no sum is told', async () => {
+    const refunds = [{ id: 7, amount: 12_990, status: 'approved' }]
+    const snapshot = await readAs({ status: 'refunded', transaction_amount_refunded: null, refunds })
+    assert.deepEqual([snapshot.captured, snapshot.refunded], [12_990, 12_990])
+  })
+
   test('answer what was given back, in our units', async () => {
     double.on('POST /v1/payments/123/refunds', {
       status: 201,
@@ -245,6 +246,7 @@ describe('a payment whose call had no answer', () => {
 
   test('is not another one that the search brings along', async () => {
     double.on('GET /v1/payments/search', found(payment({ external_reference: `${paymentId}x` })))
+    double.on('GET /v1/payments/123', payment())
     assert.equal(await read(unseen), undefined)
   })
 
@@ -280,6 +282,10 @@ describe('a page', () => {
     const snapshot = await read({ ...unpaid, createdAt: agoMs(1) })
     assert.deepEqual([snapshot?.status, snapshot?.providerPaymentId], ['requires_action', undefined])
     assert.match(snapshot?.action?.url ?? '', /^https:\/\/www\.mercadopago\.cl\//)
+    const endless = { expires: false, expiration_date_to: agoMs(60).toISOString() }
+    double.on(preferencePath, preference(endless))
+    const other = await read(unpaid)
+    assert.deepEqual([other?.status, other?.expiresAt], ['requires_action', undefined])
   })
 
   test('stays open after a rejected card, and tells why', async () => {
@@ -360,6 +366,14 @@ describe('a page', () => {
         ['/v1/payments/1', 'key_1', { status: 'cancelled' }],
       ],
     )
+  })
+
+  test('that is closed and can not be read may be canceled or paid: nobody knows', async () => {
+    double.on(`PUT /checkout/preferences/${preferenceId}`, preference())
+    double.on('GET /v1/payments/search', { status: 401, body: { message: 'invalid access token' } })
+    assert.equal(errorOf(await mercadopago.cancel?.(unpaid, 'key_1', double.context())).outcome, 'unknown')
+    double.on(`PUT /checkout/preferences/${preferenceId}`, { status: 401, body: {} })
+    assert.equal(errorOf(await mercadopago.cancel?.(unpaid, 'key_1', double.context())).outcome, 'refused')
   })
 
   test('that is canceled without any payment is canceled, and one that is paid stays paid', async () => {

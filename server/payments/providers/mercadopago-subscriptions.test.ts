@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import { mercadopago } from './mercadopago.ts'
-import type { SubscriptionChange, SubscriptionRef } from './provider.ts'
+import type { SubscriptionChange, SubscriptionRef, SubscriptionSnapshot } from './provider.ts'
 import { createSubscriptionCommand, type Double, errorOf, fail, now } from './testing/mercadopago.ts'
 import { savedChoice, snapshotOf, startDouble, subscriptionId } from './testing/mercadopago.ts'
 
@@ -103,6 +103,21 @@ describe('a new subscription', () => {
     assert.equal(body?.auto_recurring?.start_date, start_date)
   })
 
+  test('that begins at once, or has begun, is on no trial', async () => {
+    const starts = [
+      ['2026-11-22T08:30:00.000-04:00', '2026-11-22T08:00:00.000-04:00'],
+      ['2026-11-10T08:00:00.000-04:00', '2026-11-01T08:00:00.000-04:00'],
+    ]
+    for (const [start_date, date_created] of starts) {
+      const body = preapproval({ date_created, auto_recurring: { start_date } })
+      double.on('POST /preapproval/', { status: 201, body })
+      const outcome = await subscriptions?.create(createSubscriptionCommand(), double.context())
+      const snapshot: SubscriptionSnapshot = snapshotOf(outcome)
+      assert.deepEqual([snapshot.status, snapshot.trialEnd], ['active', undefined])
+      assert.equal(snapshot.action, undefined)
+    }
+  })
+
   test('by a saved card is charged by a token of it', async () => {
     double.on('POST /v1/card_tokens', { status: 201, body: { id: 'tok_of_card' } })
     double.on('POST /preapproval/', { status: 201, body: preapproval() })
@@ -150,7 +165,8 @@ describe('a subscription reads', () => {
   test('by its charges: what is tried again or failed is past due', async () => {
     const retrying = await read({}, [period(10), period(11, { status: 'recycling', payment: declined })])
     assert.deepEqual([retrying.status, retrying.failure?.code], ['past_due', 'insufficient_funds'])
-    const failed = await read({}, [period(10), period(11, { payment: declined })])
+    const next = period(12, { status: 'scheduled', payment: null })
+    const failed = await read({}, [period(10), period(11, { payment: declined }), next])
     assert.equal(failed.status, 'past_due')
     const mended = await read({}, [period(10, { payment: declined }), period(11)])
     assert.deepEqual([mended.status, mended.failure], ['active', undefined])

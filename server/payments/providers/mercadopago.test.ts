@@ -4,7 +4,7 @@ import { mercadopago } from './mercadopago.ts'
 import type { PaymentCommand } from './provider.ts'
 import { createCheckoutCommand, createPaymentCommand, createRef, type Double } from './testing/mercadopago.ts'
 import { errorOf, payment, preferenceId, readCredentials, savedChoice } from './testing/mercadopago.ts'
-import { paymentId, snapshotOf, startDouble } from './testing/mercadopago.ts'
+import { paymentId, snapshotOf, startDouble, webhookUrl } from './testing/mercadopago.ts'
 
 let double: Double
 
@@ -159,6 +159,7 @@ describe('the doctor', () => {
     assert.match((await ask(live, own)).text, /production credentials: payments move money/)
     const user = await ask(live, { ...own, tags: ['test_user'] })
     assert.match(user.text, /test user: only other test users can pay/)
+    assert.ok(user.text.includes(`enter ${webhookUrl} there`))
   })
 
   test('tells what is missing or wrong, and what to do', async () => {

@@ -8,7 +8,7 @@ import type { PaymentRef, PaymentSnapshot, RefundCommand, RefundSnapshot } from 
 import type { ReturnReading, Windows } from './provider.ts'
 import { callStripe, type Form, refuse, stateIfClosed, title } from './stripe-call.ts'
 import { checkStripe } from './stripe-check.ts'
-import { addParameter, canceledParameter, intentCall, moneyProblem, readIntent } from './stripe-mapping.ts'
+import { addParameter, intentCall, moneyProblem, readIntent } from './stripe-mapping.ts'
 import { readRefund, readSession, references, refundAnswer, sessionAnswer, wire } from './stripe-mapping.ts'
 import { writeMoney } from './stripe-mapping.ts'
 import { finishMethod, removeMethod, saveMethod } from './stripe-methods.ts'
@@ -167,13 +167,14 @@ function writeExpiry(expiresAt: Date, paymentId: string): number {
   return Math.ceil(Math.max(expiresAt.getTime(), earliestMs) / 1000)
 }
 
+/** Giving up ends nothing: Stripe's page stays open. */
 function readReturn(ref: PaymentRef, parameters: URLSearchParams): ReturnReading {
   const isOurs = (name: string, ours: string | undefined) =>
     ours === undefined || parameters.getAll(name).every((id) => id === ours)
   if (!isOurs('payment_intent', ref.providerPaymentId) || !isOurs('session_id', ref.providerCheckoutId)) {
     return { next: 'refuse', reason: 'It names another payment than the one this return is of.' }
   }
-  return parameters.has(canceledParameter) ? { next: 'read', otherwise: 'canceled' } : { next: 'read' }
+  return { next: 'read' }
 }
 
 async function capture(ref: PaymentRef, amount: number, key: string, context: Context): Snapshot {

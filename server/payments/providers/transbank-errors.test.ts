@@ -38,9 +38,20 @@ describe('refunds and captures', () => {
       outcome: 'done',
       refund: { ...made, amount: 1_000, kind: 'refund' },
     })
+    double.answerWith({ type: 'NULLIFIED', nullified_amount: '900.00', response_code: 0 })
+    const less = await transbank.refund(createRef(), command, double.context())
+    assert.equal(less.outcome === 'done' && less.refund.amount, 900)
     double.answerWith({ type: 'TELEPORTED' })
     const odd = await transbank.refund(createRef(), command, double.context())
     assert.equal(odd.outcome === 'done' && odd.refund.status, 'unknown')
+  })
+
+  test('a shop is given back what that shop took, whatever the connection says now', async () => {
+    double.answerWith({ type: 'REVERSED' })
+    const details = { commerce_code: '597087654399' }
+    await transbank.refund(createRef({ ...direct, details }), command, double.context())
+    const body = double.calls.at(-1)?.body
+    assert.ok(JSON.stringify(body).includes(JSON.stringify(details).slice(1, -1)), JSON.stringify(body))
   })
 
   test('a capture takes what the answer says, or what was asked', async () => {
@@ -91,6 +102,9 @@ describe('refunds and captures', () => {
     const outcome = await transbank.cancel?.(createRef(manual), key, double.context())
     assert.ok(outcome?.outcome === 'done')
     assert.deepEqual([outcome.snapshot.status, outcome.snapshot.captured], ['canceled', 0])
+    double.answerWith({ type: 'TELEPORTED' })
+    const odd = await transbank.cancel?.(createRef(manual), key, double.context())
+    assert.equal(odd?.outcome === 'done' && odd.snapshot.status, 'unknown')
     const taken = await transbank.cancel?.(createRef({ ...manual, captured: 1 }), key, double.context())
     assert.equal(taken?.outcome, 'refused')
   })

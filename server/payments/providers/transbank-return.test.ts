@@ -55,6 +55,7 @@ describe('the return of a checkout', () => {
     ['another session', { ...session, TBK_ID_SESION: 'pay_other' }],
     ['another session in the other spelling', { ...session, TBK_ID_SESSION: 'pay_other' }],
     ['a token before one was made', { token_ws: token }, { providerCheckoutId: undefined }],
+    ['no token, before one was made', { token_ws: '' }, { providerCheckoutId: undefined }],
     ['a return of a charge', { token_ws: token }, { flow: 'direct' }],
   ]
   for (const [name, parameters, changes] of strange) {

@@ -9,7 +9,7 @@ const dayMs = 24 * 60 * minuteMs
 export const neverFound: Failure = { code: 'not_processed', providerCode: 'not_found', retry: 'same' }
 
 /** It was given up because nobody could find it; should it turn up late, it must not charge anybody. */
-export function isGivenUp(row: SubscriptionRow): boolean {
+function isGivenUp(row: SubscriptionRow): boolean {
   const failure = readJson<Failure>(row.failure)
   return row.status === 'expired' && failure?.providerCode === neverFound.providerCode
 }

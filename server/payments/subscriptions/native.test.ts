@@ -5,9 +5,16 @@ import {
   type PaymentsServer,
   type ProviderId,
   startPaymentsServer,
-  type Totals,
+  tenantId,
 } from '../testing/server.ts'
-import { createSubscriber, dayMs, hourMs, type Subscriber, visitPage } from '../testing/subscriptions.ts'
+import {
+  createSubscriber,
+  dayMs,
+  hourMs,
+  monthly,
+  type Subscriber,
+  visitPage,
+} from '../testing/subscriptions.ts'
 import type { SubscriptionStory } from './schema.ts'
 
 let server: PaymentsServer
@@ -32,9 +39,10 @@ test.after(async () => {
 
 interface Fixture {
   provider: ProviderId & ('stripe' | 'mercadopago')
-  good: object
-  declines(id: string): Promise<void>
-  heals(id: string): Promise<void>
+  good: { token: string; brand?: string }
+  /** What the card does from now on. */
+  declines: (id: string) => Promise<unknown>
+  heals: (id: string) => Promise<unknown>
   /** How long after the beginning the first period is charged. */
   firstChargeMs: number
 }
@@ -46,44 +54,42 @@ const fixtures: readonly Fixture[] = [
   {
     provider: 'stripe',
     good: { token: 'pm_card_visa' },
-    declines: async (id) =>
-      void (await act('stripe', 'change_card', {
+    declines: (id) =>
+      act('stripe', 'change_card', {
         subscription: id,
         card: 'pm_card_chargeCustomerFail',
-      })),
-    heals: async (id) =>
-      void (await act('stripe', 'change_card', { subscription: id, card: 'pm_card_visa' })),
+      }),
+    heals: (id) => act('stripe', 'change_card', { subscription: id, card: 'pm_card_visa' }),
     firstChargeMs: 0,
   },
   {
     provider: 'mercadopago',
     good: { token: 'tok_apro', brand: 'visa' },
-    declines: async (id) =>
-      void (await act('mercadopago', 'change_card', { subscription: id, holder: 'FUND' })),
-    heals: async (id) => void (await act('mercadopago', 'change_card', { subscription: id, holder: 'APRO' })),
+    declines: (id) => act('mercadopago', 'change_card', { subscription: id, holder: 'FUND' }),
+    heals: (id) => act('mercadopago', 'change_card', { subscription: id, holder: 'APRO' }),
     firstChargeMs: hourMs,
   },
 ]
 
+async function saveMethod(provider: Fixture['provider']): Promise<string> {
+  const { customer } = monthly
+  const token = fixtures.find((one) => one.provider === provider)?.good.token
+  const body = { tenant_id: tenantId, provider, customer, token }
+  const saved = await server.api.call<{ id: string; status: string }>('POST', '/payments/methods', body)
+  assert.equal(saved.body.status, 'active', JSON.stringify(saved.body))
+  return saved.body.id
+}
+
 const loseAnswer = (provider: string, fault: string, times = 1) =>
   server.control('POST', 'payment-faults', { provider, fault, operation: 'subscription', times })
-
-async function countBooked(provider: string, id: string): Promise<number> {
-  const { totals } = await server.control<{ totals: Record<string, Totals> }>(
-    'GET',
-    `ledger?provider=${provider}&reference=${id}`,
-  )
-  return totals[id]?.charges ?? 0
-}
 
 const paidOf = ({ charges }: SubscriptionStory) =>
   charges.filter(({ status, amount }) => status === 'paid' && amount > 0)
 
 /** The next period has come, and the provider had some hours to charge it. */
 async function passPeriod(id: string): Promise<void> {
-  const { period_end: end } = await subscriber.read(id)
-  const leftMs = new Date(end ?? 0).getTime() - server.server.context.now().getTime()
-  await server.passTime(Math.max(leftMs, 0) + 3 * hourMs)
+  await subscriber.passPeriod(id)
+  await server.passTime(2 * hourMs)
 }
 
 for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
@@ -114,7 +120,7 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
       )
       const refund = await server.api.call<{ status: string }>('POST', `/payments/${payment.id}/refunds`, {})
       assert.deepEqual([refund.status, refund.body.status], [201, 'succeeded'])
-      assert.equal(await countBooked(provider, subscription.id), 1)
+      assert.equal(await subscriber.countCharged(provider, subscription.id), 1)
     })
 
     test('each further period is told once, with its own payment', async () => {
@@ -126,7 +132,7 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
       await subscriber.told(id, ['created', 'activated', 'renewed', 'renewed'])
       const paid = paidOf(await subscriber.read(id))
       assert.equal(new Set(paid.map(({ payment_id: payment }) => payment)).size, 3)
-      assert.equal(await countBooked(provider, id), 3)
+      assert.equal(await subscriber.countCharged(provider, id), 3)
       assert.equal((await subscriber.payments(id)).length, 3)
     })
 
@@ -185,7 +191,7 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
       assert.ok(canceled.ended_at)
       assert.equal((await subscriber.cancel(id)).status, 'canceled')
       await server.passTime(31 * dayMs)
-      assert.equal(await countBooked(provider, id), 2)
+      assert.equal(await subscriber.countCharged(provider, id), 2)
       const changes = ['paused', 'resumed', 'updated', 'renewed', 'canceled']
       await subscriber.told(id, ['created', 'activated', ...changes])
     })
@@ -199,7 +205,7 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
         id,
         (one) => paidOf(one).length === 1 && one.status === 'active',
       )
-      assert.equal(await countBooked(provider, active.id), 1)
+      assert.equal(await subscriber.countCharged(provider, active.id), 1)
       await subscriber.told(id, ['created', 'activated', 'renewed'])
     })
 
@@ -211,7 +217,7 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
       await subscriber.waitFor(id, (one) => paidOf(one).length === 1)
       await passPeriod(id)
       await subscriber.waitFor(id, (one) => paidOf(one).length === 2)
-      assert.equal(await countBooked(provider, id), 2)
+      assert.equal(await subscriber.countCharged(provider, id), 2)
       await subscriber.told(id, ['created', 'activated', 'renewed'])
     })
 
@@ -227,13 +233,34 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
   })
 }
 
+describe('saved methods', () => {
+  test('Stripe begins with one, and goes on with another', async () => {
+    const [first, second] = [await saveMethod('stripe'), await saveMethod('stripe')]
+    const { id, method_id: methodId } = await subscriber.create({ method_id: first })
+    assert.equal(methodId, first)
+    const changed = await subscriber.change(id, { method_id: second })
+    assert.equal(changed.method_id, second)
+    await subscriber.waitFor(id, (one) => paidOf(one).length === 1)
+    await passPeriod(id)
+    await subscriber.waitFor(id, (one) => paidOf(one).length === 2)
+    assert.equal(await subscriber.countCharged('stripe', id), 2)
+    await subscriber.told(id, ['created', 'activated', 'updated', 'renewed'])
+  })
+
+  test('MercadoPago begins none with a saved card: it wants the security code, which nobody may keep', async () => {
+    const saved = await subscriber.create({ method_id: await saveMethod('mercadopago') })
+    assert.deepEqual([saved.status, saved.failure?.code], ['expired', 'invalid_data'])
+    await subscriber.told(saved.id, ['created', 'expired'])
+  })
+})
+
 describe('creations that never arrived', () => {
   test('are made after all, once, where the provider keeps keys', async () => {
     await loseAnswer('stripe', 'hang', 2)
     const { id, status } = await subscriber.create({ provider: 'stripe', token: 'pm_card_visa' })
     assert.equal(status, 'unknown')
     const made = await subscriber.waitFor(id, (one) => one.status === 'active' && one.under_way === null)
-    assert.equal(await countBooked('stripe', made.id), 1)
+    assert.equal(await subscriber.countCharged('stripe', made.id), 1)
     await subscriber.told(id, ['created', 'activated'])
   })
 
@@ -247,7 +274,7 @@ describe('creations that never arrived', () => {
     const ageMs = new Date(ended.ended_at ?? 0).getTime() - new Date(ended.created_at).getTime()
     assert.ok(ageMs >= 15 * 60_000, `${ageMs} ms`)
     await server.passTime(31 * dayMs)
-    assert.equal(await countBooked('mercadopago', id), 0)
+    assert.equal(await subscriber.countCharged('mercadopago', id), 0)
     await subscriber.told(id, ['created', 'expired'])
   })
 
@@ -264,7 +291,7 @@ describe('creations that never arrived', () => {
     assert.equal(ended.status, 'expired')
     await subscriber.waitFor(id, ({ under_way: underWay }) => underWay === null)
     await server.passTime(31 * dayMs)
-    assert.equal(await countBooked('mercadopago', id), 0)
+    assert.equal(await subscriber.countCharged('mercadopago', id), 0)
     await subscriber.told(id, ['created', 'expired'])
   })
 

@@ -13,7 +13,7 @@ import {
   webUrl,
 } from '../schema.ts'
 
-export const SubscriptionStatus = z.enum([
+const SubscriptionStatus = z.enum([
   'pending',
   'trialing',
   'active',

@@ -36,6 +36,10 @@ export interface Subscriber {
   /** As `until`, while minutes pass: for what the janitor has to find out. */
   waitFor(id: string, fits: (subscription: SubscriptionStory) => boolean): Promise<SubscriptionStory>
   payments(id: string): Promise<Payment[]>
+  /** How often the provider took money for it, by its own books. */
+  countCharged(provider: ProviderId, id: string): Promise<number>
+  /** Moves the clocks to an hour after the end of its period. */
+  passPeriod(id: string): Promise<void>
   /** The subscription's own events that the backend was told, once there are as many as these; they must be these. */
   told(id: string, names: readonly string[]): Promise<ReceivedEvent[]>
 }
@@ -46,6 +50,11 @@ export function createSubscriber(server: PaymentsServer): Subscriber {
     const answer = await server.api.call<Subscription>(method, url, body, headers)
     assert.equal(answer.status, status, JSON.stringify(answer.body))
     return answer.body
+  }
+  const payments = async (id: string) => {
+    const list = `/payments?tenant_id=${tenantId}&subscription_id=${id}&limit=200`
+    const { body } = await server.api.call<{ data: Payment[] }>('GET', list)
+    return body.data.toReversed()
   }
   const told = async (id: string) => {
     const about = (await server.eventsOf(id)).filter(({ event }) => event.startsWith('subscription.'))
@@ -67,10 +76,17 @@ export function createSubscriber(server: PaymentsServer): Subscriber {
     cancel: (id) => ask('POST', `${path}/${id}/cancel`, 200),
     until: (id, fits) => untilFits(() => read(id), fits),
     waitFor: (id, fits) => waitFor(server, () => read(id), fits),
-    payments: async (id) => {
-      const list = `/payments?tenant_id=${tenantId}&subscription_id=${id}&limit=200`
-      const { body } = await server.api.call<{ data: Payment[] }>('GET', list)
-      return body.data.toReversed()
+    payments,
+    countCharged: async (provider, id) => {
+      // Where PipeCore charges by itself, the books name each payment; else the subscription.
+      const references = provider === 'transbank' ? await payments(id) : [{ id }]
+      const books = await Promise.all(references.map((one) => server.books(provider, one)))
+      return books.reduce((sum, { charges }) => sum + charges, 0)
+    },
+    passPeriod: async (id) => {
+      const now = server.server.context.now().getTime()
+      const end = new Date((await read(id)).period_end ?? now).getTime()
+      await server.passTime(Math.max(end - now, 0) + hourMs)
     },
     told: async (id, names) => {
       const events = await untilFits(
