@@ -24,9 +24,10 @@ export interface RefundView {
 export interface EventView {
   id: string
   type: string
-  provider: ProviderId
   paymentId: string
   refundId: string | undefined
+  /** What a comparison found to be different. */
+  drift: string | undefined
   /** Exactly what was signed. */
   text: string
 }
@@ -68,7 +69,7 @@ export async function collectFacts(installation: Installation, provider: Provide
   return {
     payments,
     refunds: await readRefunds(installation, tenants),
-    events: await readEvents(installation, tenants, provider),
+    events: await readEvents(installation, tenants),
     books: await readBooks(installation, provider),
     calls: Object.fromEntries(calls.map((row) => [String(row['outcome']), Number(row['count'])])),
     unknown: Number(calls.find((row) => row['outcome'] === 'unknown')?.['payments'] ?? 0),
@@ -108,18 +109,14 @@ async function readRefunds(
   return Map.groupBy(refunds, ({ paymentId }) => paymentId)
 }
 
-async function readEvents(
-  { api }: Installation,
-  tenants: readonly string[],
-  provider: ProviderId,
-): Promise<EventView[]> {
+async function readEvents({ api }: Installation, tenants: readonly string[]): Promise<EventView[]> {
   const rows = await api.query('select id, type, body from events where tenant_id = any ($1)', [tenants])
   return rows.flatMap((row) => {
     const text = String(row['body'])
-    const body = JSON.parse(text) as { payment_id?: string; refund_id?: string }
-    const { payment_id: paymentId, refund_id: refundId } = body
+    const body = JSON.parse(text) as { payment_id?: string; refund_id?: string; drift?: string }
+    const { payment_id: paymentId, refund_id: refundId, drift } = body
     if (paymentId === undefined) return []
-    return [{ id: String(row['id']), type: String(row['type']), provider, paymentId, refundId, text }]
+    return [{ id: String(row['id']), type: String(row['type']), paymentId, refundId, drift, text }]
   })
 }
 

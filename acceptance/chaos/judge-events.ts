@@ -82,6 +82,8 @@ function judgeTruth(verdict: Verdict, { events, payments, refunds }: Facts, play
   const mendedRefunds = [...refunds.values()]
     .flat()
     .filter(({ id, status }) => status === 'succeeded' && toldFailed(refundEvents.get(id)))
+  const late = events.filter(({ drift }) => drift !== undefined && drift !== 'refund_outside')
+  forbid(verdict, 'found by the comparison only', late, (event) => `${event.drift} ${describe(event)}`)
   forbid(verdict, 'told as confirmed, but not so', untrue)
   forbid(verdict, 'told as failed, then paid', mended)
   forbid(verdict, 'told as a failed refund, then made', mendedRefunds, ({ id, paymentId }) =>

@@ -52,7 +52,7 @@ async function prepare(stage: Stage): Promise<void> {
   await call('/payments/config/provider', {
     tenantId,
     provider: 'mercadopago',
-    credentials: { accessToken: keys.mercadopago },
+    credentials: { accessToken: keys.mercadopago, currency: 'CLP' },
   })
 }
 
@@ -85,7 +85,10 @@ function stripeContest(stage: Stage): Contest {
     maxNetworkRetries: 0,
     telemetry: false,
     httpClient: Stripe.createFetchHttpClient((input: string | URL | Request, init?: RequestInit) =>
-      fetch(String(input).replace(`:${port}/`, `:${port}/stripe/`), init),
+      fetch(
+        (input instanceof Request ? input.url : input.toString()).replace(`:${port}/`, `:${port}/stripe/`),
+        init,
+      ),
     ),
   })
   return {

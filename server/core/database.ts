@@ -56,8 +56,10 @@ async function runAsTenant<Result>(
 ): Promise<Result> {
   const [tenantId, productId] = [scope.tenantId, scope.productId].map(pg.escapeLiteral)
   const settings = `set_config('app.tenant_id', ${tenantId}, true), set_config('app.product_id', ${productId}, true)`
-  await sql.raw(`begin; select ${settings}`).execute(connection)
   try {
+    await sql
+      .raw(`begin; set local statement_timeout = ${longestOnServerMs}; select ${settings}`)
+      .execute(connection)
     const result = await work(connection)
     await sql`commit`.execute(connection)
     return result
@@ -68,6 +70,8 @@ async function runAsTenant<Result>(
   }
 }
 
+/** Below the client's own limit: a statement that is given up is given up on both sides. */
+const longestOnServerMs = 45_000
 /** A connection that a broken network swallowed would otherwise be waited for, for ever. */
 const longestStatementMs = 60_000
 

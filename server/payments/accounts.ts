@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import {
+  openConnection,
   type OpenConnection,
   openConnectionsOfProvider,
   providerContext,
@@ -9,7 +10,7 @@ import {
 import type { ProviderContext } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { notFound } from '#core/errors.ts'
+import { PipeError } from '#core/errors.ts'
 import { paymentWebhookUrl, requirePaymentProvider } from './provider-registry.ts'
 import type { PaymentProvider } from './providers/provider.ts'
 
@@ -25,7 +26,7 @@ export interface Account {
 /**
  * The account that a payment began with. Where its credentials were replaced by others of the same account, or are
  * gone, the tenant's present ones are taken: refunds come months later, keys are rotated meanwhile.
- * @throws PipeError 404 `connection_not_found` when the tenant has none left at this provider
+ * @throws PipeError 422 `connection_missing` when the tenant has none left at this provider
  */
 export async function openAccount(
   context: Context,
@@ -34,14 +35,21 @@ export async function openAccount(
   { connection_id: connectionId, provider: providerId }: { connection_id: string; provider: string },
 ): Promise<Account> {
   const provider = requirePaymentProvider(providerId)
-  const all = await openConnectionsOfProvider(context, db, scope, 'payments', provider)
-  const [newest] = all
-  const own = all.find(({ id }) => id === connectionId)
+  const [newest] = await openConnectionsOfProvider(context, db, scope, 'payments', provider)
+  const own = await openConnection(context, db, scope, connectionId, requirePaymentProvider).catch(refuseOnly)
   const identity = own && provider.accountOf?.(own.credentials)
   const isRotated = identity !== undefined && newest && provider.accountOf?.(newest.credentials) === identity
   const chosen = isRotated ? newest : (own ?? newest)
-  if (chosen === undefined) throw notFound('connection', connectionId)
+  if (chosen === undefined) {
+    const text = `Tenant ${scope.tenantId} has no account at ${provider.title} any more. Set one with POST /payments/config/provider.`
+    throw new PipeError('connection_missing', 422, text)
+  }
   return toAccount(context, scope, chosen)
+}
+
+/** A connection that is gone or can't be read is none; anything else is a fault. */
+function refuseOnly(error: unknown): undefined {
+  if (!(error instanceof PipeError) || error.status >= 500) throw error
 }
 
 export function toAccount(

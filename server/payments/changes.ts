@@ -10,8 +10,10 @@ import { recordEvents } from '#webhooks/outbound'
 import { type Account, openAccount } from './accounts.ts'
 import { requireCancelable, requireCapturable, requireRefundable } from './advice.ts'
 import { eventAboutRefund, traceOf } from './events.ts'
+import type { Operation } from './operation.ts'
 import { type CallResult, prepareOperation, type PreparedCall } from './operations.ts'
 import { waitForOperation } from './operation-wait.ts'
+import { readJson } from './presentation.ts'
 import { insertRefund, listRefunds, lockPayment, type PaymentRow, type RefundRow } from './queries.ts'
 import { lookAtPayment, runOperation } from './recovery.ts'
 import { sumSpoken } from './refund-rows.ts'
@@ -31,7 +33,8 @@ export async function capturePayment(
     name: 'capture',
     request: { amount: asked.amount },
     idempotencyKey: asked.idempotencyKey,
-    isDone: (payment) => payment.status === 'confirmed',
+    isDone: ({ status, captured }) =>
+      status === 'confirmed' && (asked.amount === undefined || asked.amount === captured),
     prepare: async (db, payment, account) => {
       const { provider } = account
       const amount = requireCapturable(payment, context.now(), asked.amount)
@@ -182,16 +185,25 @@ async function changePayment(
     if ('payment' in begun) return begun.payment
     if ('key' in begun) {
       change.onKnown?.(begun.key)
-      return waitForOperation(context, scope, paymentId, begun.key)
+      return answerAgain(change, await waitForOperation(context, scope, paymentId, begun.key))
     }
     if (performance.now() > deadline) throw busy()
+    // Nobody runs it: whoever wants the next change may as well look.
+    if (begun.isUnknown && pollMs === firstPollMs) await lookAtPayment(context, scope, paymentId, 'request')
     await sleep(pollMs)
   }
 }
 
-type Begun = { call: PreparedCall } | { payment: PaymentRow } | { key: string } | { isBusy: true }
+type Begun = { call: PreparedCall } | { payment: PaymentRow } | { key: string } | { isUnknown: boolean }
 
-class Busy extends Error {}
+class Busy extends Error {
+  readonly isUnknown: boolean
+
+  constructor(operation: Operation | null) {
+    super('busy')
+    this.isUnknown = operation?.state === 'unknown'
+  }
+}
 
 async function beginChange(
   context: Context,
@@ -209,7 +221,7 @@ async function beginChange(
     const { key } = await context.database.asTenant(scope, (db) =>
       runOnce(db, scope, once, async () => {
         const payment = await requireLocked(db, scope, paymentId)
-        if (payment.operation !== null) throw new Busy()
+        if (payment.operation !== null) throw new Busy(readJson<Operation>(payment.operation))
         if (change.isDone?.(payment)) begun = { payment }
         else {
           const account = await openAccount(context, db, scope, payment)
@@ -220,7 +232,7 @@ async function beginChange(
     )
     return begun ?? { key }
   } catch (error) {
-    if (error instanceof Busy) return { isBusy: true }
+    if (error instanceof Busy) return { isUnknown: error.isUnknown }
     throw error
   }
 }
@@ -244,6 +256,13 @@ function answerTo(
 ): PaymentRow {
   if (outcome.outcome !== 'refused' || change.name === 'refund' || change.isDone?.(payment)) return payment
   throw providerRefused(outcome)
+}
+
+export /** What was refused once is not done by asking again under the same key. */
+function answerAgain(change: Change, payment: PaymentRow): PaymentRow {
+  if (change.isDone === undefined || change.isDone(payment) || payment.operation !== null) return payment
+  const text = 'This was refused when it was asked for first. To try again, use another Idempotency-Key.'
+  throw new PipeError('provider_refused', 409, text)
 }
 
 export function providerRefused({ error }: NotDone): PipeError {

@@ -13,9 +13,10 @@ const marginMs = 30 * second
 /** Longer than any provider leaves a payment open. */
 const longestOpenMs = 45 * day
 
-/** Waits between the looks at a call whose end nobody knows: for three days, then it is left to a person. */
+/** Waits between the looks at a call whose end nobody knows: for three days, then daily until it is left to a person. */
 const recoveryWaitsMs = [5 * second, 15 * second, 45 * second, 2 * minute, 6 * minute, 20 * minute, hour]
-const mostRecoveries = 7 + 71
+const hourlyRecoveries = 7 + 71
+const mostRecoveries = hourlyRecoveries + 42
 
 /** When the janitor looks at a payment again, undefined when never: webhooks get lost and tabs get closed. */
 export function nextCheckAt(
@@ -36,5 +37,6 @@ export function nextCheckAt(
 /** @returns undefined when there were enough looks. */
 export function nextRecoveryAt(round: number, now: Date): Date | undefined {
   if (round >= mostRecoveries) return undefined
-  return new Date(now.getTime() + (recoveryWaitsMs[round] ?? hour))
+  const waitMs = recoveryWaitsMs[round] ?? (round < hourlyRecoveries ? hour : day)
+  return new Date(now.getTime() + waitMs)
 }

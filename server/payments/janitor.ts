@@ -3,6 +3,8 @@ import type { Context } from '#core/context.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJobs, wakeWork } from '#jobs'
 import { findProductsOf } from '#tenants'
+import { endAbandonedMethod } from './methods/methods.ts'
+import { listPendingMethods } from './methods/queries.ts'
 import { takeDuePayments } from './queries.ts'
 import { lookAtPayment } from './recovery.ts'
 import { lookAtSubscription } from './subscriptions/look.ts'
@@ -49,6 +51,23 @@ export const sweep: JobDefinition<z.infer<typeof nothing>> = {
   run: async (context) => {
     while ((await sweepPayments(context)) === batch);
     while ((await sweepSubscriptions(context)) === batch);
+  },
+}
+
+const abandonedMs = 60 * 60 * 1000
+
+/** Ends methods that nobody will finish any more. */
+export const endAbandoned: JobDefinition<z.infer<typeof nothing>> = {
+  name: 'payments.end_abandoned_methods',
+  payload: nothing,
+  attempts: 5,
+  timeoutSeconds: 120,
+  schedule: '*/10 * * * *',
+  run: async (context) => {
+    const before = new Date(context.now().getTime() - abandonedMs)
+    const pending = await listPendingMethods(context.database.system, before, batch)
+    for (const { id, scope } of await withScopes(context, pending))
+      await endAbandonedMethod(context, scope, id)
   },
 }
 

@@ -1,4 +1,4 @@
-import { checkPayment, checkSubscription, sweep } from './janitor.ts'
+import { checkPayment, checkSubscription, endAbandoned, sweep } from './janitor.ts'
 import { reconcile, reconcileDaily } from './reconciliation.ts'
 import { forgetPaymentLog } from './retention.ts'
 import { readWebhook, readWebhookLater } from './webhook-job.ts'
@@ -7,6 +7,7 @@ export const jobs = [
   readWebhook,
   readWebhookLater,
   sweep,
+  endAbandoned,
   checkPayment,
   checkSubscription,
   reconcile,

@@ -7,16 +7,11 @@ import { wakeWork } from '#jobs'
 import type { Account } from './accounts.ts'
 import { toCheckoutCommand, toPaymentCommand, toRef } from './commands.ts'
 import { traceOf } from './events.ts'
-import type { Operation } from './operation.ts'
+import { deadlineOf, longestWaitMs, mostTries, type Operation } from './operation.ts'
 import { type LogEntry, timeCall, writeLog } from './payment-log.ts'
 import type { MethodChoice, PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
 import { type PaymentRow, updatePayment } from './queries.ts'
 import { settleOperation } from './settlement.ts'
-
-/** Between the end of a call's time and the janitor's first look at it: our own commit may be slow. */
-const graceMs = 5_000
-const mostTries = 3
-const longestWaitMs = 3_000
 
 export interface CallResult {
   snapshot?: PaymentSnapshot
@@ -90,16 +85,11 @@ export function toOperation(
     ...(wanted.amount !== undefined && { amount: wanted.amount }),
     ...(wanted.refundId !== undefined && { refundId: wanted.refundId }),
     calledAt: context.now().toISOString(),
+    firstCalledAt: context.now().toISOString(),
     state: 'running',
     unsure: false,
     round: 0,
   }
-}
-
-/** When a call is certainly over or its process dead. */
-export function deadlineOf(context: Context): Date {
-  const longestMs = context.config.providerTimeoutMs * mostTries + longestWaitMs * (mostTries - 1) + graceMs
-  return new Date(context.now().getTime() + longestMs)
 }
 
 export function toCall(

@@ -9,7 +9,8 @@ import type { Account } from './accounts.ts'
 import type { Terms } from './advice.ts'
 import { toCheckoutCommand, toPaymentCommand } from './commands.ts'
 import { wireProblem } from './money.ts'
-import { deadlineOf, type PreparedCall, toCall, toLogEntry, toOperation } from './operations.ts'
+import { deadlineOf } from './operation.ts'
+import { type PreparedCall, toCall, toLogEntry, toOperation } from './operations.ts'
 import { toLogRow } from './payment-log.ts'
 import { waitForOperation } from './operation-wait.ts'
 import type { MethodChoice } from './providers/provider.ts'
@@ -88,6 +89,7 @@ function refuseImpossible(
     const field = capabilities.wire[payment.currency] === undefined ? 'currency' : 'amount'
     errors.push({ field, message: problem })
   }
+  errors.push(...expiryFaults(context, payment))
   const isDirect = payment.flow === 'direct'
   if (isDirect && saved === undefined && !capabilities.tokens) {
     errors.push({
@@ -98,16 +100,25 @@ function refuseImpossible(
   if (!isDirect && payment.return_url === null) {
     errors.push({ field: 'return_url', message: 'is missing: the customer pays on a page and comes back' })
   }
-  if (errors.length === 0) {
+  if (problem === undefined) {
     const command = isDirect ? toPaymentCommand(context, payment, saved) : toCheckoutCommand(context, payment)
     errors.push(...(provider.checkPayment?.(command, credentials) ?? []))
   }
   if (errors.length > 0) throw invalidRequest(`${title} can't take this payment; see errors.`, errors)
 }
 
+const shortestPageMs = 5 * 60 * 1000
+const longestPageMs = 45 * 24 * 60 * 60 * 1000
+
+function expiryFaults(context: Context, { expires_at: end }: PaymentRow): FieldError[] {
+  const openMs = end === null ? shortestPageMs : end.getTime() - context.now().getTime()
+  const isPossible = openMs >= shortestPageMs && openMs <= longestPageMs
+  return isPossible ? [] : [{ field: 'expires_at', message: 'must be 5 minutes to 45 days from now' }]
+}
+
 const tokenBytes = 18
 
-export function termsOf({ provider, context: { credentials } }: Account): Terms {
+function termsOf({ provider, context: { credentials } }: Account): Terms {
   return { ...provider.windows(credentials), cancel: provider.capabilities.cancel }
 }
 

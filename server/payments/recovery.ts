@@ -2,30 +2,23 @@ import type { Kysely } from 'kysely'
 import type { Outcome } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { notFound } from '#core/errors.ts'
+import { notFound, PipeError } from '#core/errors.ts'
 import { wakeWork } from '#jobs'
 import { type Account, openAccount } from './accounts.ts'
 import { nextRecoveryAt } from './checks.ts'
 import { toRef } from './commands.ts'
 import { traceOf } from './events.ts'
 import { findChoice } from './methods/saved-methods.ts'
-import type { Operation } from './operation.ts'
-import {
-  type CallResult,
-  deadlineOf,
-  performCall,
-  type PreparedCall,
-  toCall,
-  toLogEntry,
-} from './operations.ts'
+import { deadlineOf, isOver, type Operation } from './operation.ts'
+import { type CallResult, performCall, type PreparedCall, toCall, toLogEntry } from './operations.ts'
 import { logRead, timeCall, writeLog } from './payment-log.ts'
 import { readJson } from './presentation.ts'
-import type { PaymentSnapshot, Windows } from './providers/provider.ts'
-import { listRefunds, lockPayment, type PaymentRow, updatePayment } from './queries.ts'
+import type { PaymentSnapshot } from './providers/provider.ts'
+import { findPayment, listRefunds, lockPayment, type PaymentRow, updatePayment } from './queries.ts'
 import { sumSpoken } from './refund-rows.ts'
 import { moveRefund } from './settlement.ts'
 import { applySnapshot, savePayment } from './snapshots.ts'
-import { isOpen } from './status.ts'
+import { isOpen, isWithoutMoney } from './status.ts'
 
 /** Makes a call; where the provider says that its state does not allow it, the state is read at once. */
 export async function runOperation(
@@ -52,17 +45,22 @@ export async function lookAtPayment(
   scope: TenantScope,
   paymentId: string,
   look: Look,
+  /** As a webhook names it: searches by our reference lag behind. */
+  providerPaymentId?: string,
 ): Promise<PaymentRow | undefined> {
   const opened = await context.database.asTenant(scope, async (db) => {
-    const payment = await lockPayment(db, scope.tenantId, paymentId)
-    if (payment === undefined) return undefined
-    return { payment, account: await openAccount(context, db, scope, payment) }
+    const payment = await findPayment(db, scope.tenantId, paymentId)
+    return payment && { payment, account: await findAccount(context, db, scope, payment) }
   })
-  if (opened === undefined) return undefined
+  if (opened?.account === undefined) return opened?.payment
   const { payment, account } = opened
   const readAt = context.now()
   const ended = await timeCall(
-    () => account.provider.read(toRef(payment), account.context),
+    () =>
+      account.provider.read(
+        { ...(providerPaymentId && { providerPaymentId }), ...toRef(payment) },
+        account.context,
+      ),
     account.lastAnswer,
   )
   const judged = await context.database.asTenant(scope, async (db) => {
@@ -86,6 +84,24 @@ export async function lookAtPayment(
   wakeWork('delivery')
   if (judged?.again === undefined) return judged?.payment
   return (await performCall(context, scope, judged.again)).payment
+}
+
+/** Undefined when the tenant has no account left at this provider; the payment is tried again tomorrow. */
+async function findAccount(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+): Promise<Account | undefined> {
+  try {
+    return await openAccount(context, db, scope, payment)
+  } catch (error) {
+    if (!(error instanceof PipeError) || error.status >= 500) throw error
+    const isOld = context.now().getTime() - payment.created_at.getTime() > longestUnreadMs
+    const checkAt = isOld ? null : new Date(context.now().getTime() + dayMs)
+    await updatePayment(db, scope.tenantId, payment.id, { check_at: checkAt })
+    return undefined
+  }
 }
 
 export const words: Record<Look, string> = {
@@ -126,17 +142,14 @@ async function judge(
   const isOurs = operation !== null && isSame && isOver(context, operation)
   if (read.outcome !== 'done') {
     if (isOurs) return { payment: await waitOn(context, db, scope, payment, operation) }
-    return { payment: await lookLater(context, db, scope, payment) }
+    return { payment: await readLater(context, db, scope, reading) }
   }
   const { snapshot } = read
   const seen =
     snapshot === undefined
       ? payment
       : await applySnapshot(context, db, scope, payment, snapshot, keep(payment))
-  if (!isOurs) {
-    const isHeld = seen.status === 'authorized' || snapshot === undefined
-    return { payment: isHeld ? await lookLater(context, db, scope, seen) : seen }
-  }
+  if (!isOurs) return { payment: snapshot === undefined ? await endMissing(context, db, scope, seen) : seen }
   if (await hasEffect(db, seen, operation, snapshot)) {
     const change = { operation: null, check_at: undefined }
     const refunds = await listRefunds(db, scope.tenantId, seen.id)
@@ -145,39 +158,60 @@ async function judge(
   return judgeAbsent(context, db, scope, { ...reading, payment: seen }, operation)
 }
 
-const hourMs = 60 * 60 * 1000
+const minuteMs = 60 * 1000
+const dayMs = 24 * 60 * minuteMs
+const longestUnreadMs = 45 * dayMs
 
-/** What ended by time ends here as well, also where the provider has no word for it or does not tell any more. */
-async function lookLater(
+/**
+ * Nothing was learnt: it is read again soon, ever less often. Only a sale that needs our own confirmation ends by
+ * time all the same: without it nothing was taken.
+ */
+async function readLater(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  { payment, account }: Reading,
+): Promise<PaymentRow> {
+  if (payment.operation !== null) return payment
+  const now = context.now().getTime()
+  const ageMs = now - payment.created_at.getTime()
+  const openMs = now - (payment.expires_at?.getTime() ?? Infinity)
+  const isDeserted = account.provider.commit !== undefined && openMs > dayMs
+  if (isDeserted && !isWithoutMoney(payment.status) && payment.status !== 'confirmed') {
+    return expire(context, db, scope, payment)
+  }
+  const waitMs = Math.min(Math.max(ageMs / 10, minuteMs), dayMs)
+  const change = { check_at: ageMs > longestUnreadMs ? null : new Date(now + waitMs) }
+  return savePayment(context, db, scope, payment, { change, refunds: [], steps: [] })
+}
+
+/** The provider certainly has nothing of it: once its time is over, nobody pays it any more. */
+async function endMissing(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
   payment: PaymentRow,
 ): Promise<PaymentRow> {
   if (payment.operation !== null) return payment
-  const { captureDays = 0 } = JSON.parse(payment.windows) as Windows
-  const heldMs = context.now().getTime() - (payment.authorized_at ?? payment.created_at).getTime()
-  const isLetGo = payment.status === 'authorized' && heldMs > captureDays * 24 * hourMs + hourMs
   const openMs = context.now().getTime() - (payment.expires_at?.getTime() ?? Infinity)
-  const isDeserted = payment.status === 'requires_action' && openMs > 24 * hourMs
-  const change =
-    isLetGo || isDeserted
-      ? { status: 'expired' as const, action: null, expires_at: null, ended_at: context.now() }
-      : {}
+  if (isOpen(payment.status) && openMs > dayMs) return expire(context, db, scope, payment)
   const refunds = payment.status === 'confirmed' ? await listRefunds(db, scope.tenantId, payment.id) : []
-  return savePayment(context, db, scope, payment, { change, refunds, steps: [] })
+  return savePayment(context, db, scope, payment, { change: {}, refunds, steps: [] })
+}
+
+function expire(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+): Promise<PaymentRow> {
+  const change = { status: 'expired' as const, action: null, expires_at: null, ended_at: context.now() }
+  return savePayment(context, db, scope, payment, { change, refunds: [], steps: [] })
 }
 
 /** What was due for an operation stays due while it has no end. */
 function keep(payment: PaymentRow) {
   return payment.operation === null ? {} : { check_at: payment.check_at }
-}
-
-/** Not running in a process that lives. */
-export function isOver(context: Context, operation: Pick<Operation, 'state' | 'calledAt'>): boolean {
-  if (operation.state === 'unknown') return true
-  const ageMs = context.now().getTime() - Date.parse(operation.calledAt)
-  return ageMs > deadlineOf(context).getTime() - context.now().getTime() - 1
 }
 
 async function hasEffect(
@@ -214,7 +248,8 @@ async function judgeAbsent(
   { payment, account, readAt }: Reading,
   operation: Operation,
 ): Promise<Judgement> {
-  const isKept = account.provider.capabilities.idempotency !== undefined
+  const keptMs = account.provider.capabilities.idempotency?.keptMs ?? 0
+  const isKept = readAt.getTime() - Date.parse(operation.firstCalledAt) < keptMs
   const calledMs = readAt.getTime() - Date.parse(operation.calledAt)
   const ageMs = context.now().getTime() - payment.created_at.getTime()
   // Without a key at the provider the first call must be past before a second is safe.
@@ -289,7 +324,7 @@ async function waitOn(
       subject: payment.id,
       provider: payment.provider,
       action: 'decided',
-      note: 'The provider could not tell for three days what became of the call. A person has to look there.',
+      note: 'The provider could not tell for weeks what became of the call. A person has to look there.',
     })
   }
   const moved =

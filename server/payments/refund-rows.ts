@@ -10,7 +10,15 @@ export interface RefundStep {
   type: string
 }
 
+interface Sight {
+  refunds: readonly RefundRow[]
+  snapshot: PaymentSnapshot
+  running: string | undefined
+}
+
 export interface MergedRefunds {
+  /** Being asked for right now: its own call will name it. */
+  running?: string | undefined
   refunds: RefundRow[]
   /** What happened, in order. */
   steps: RefundStep[]
@@ -20,11 +28,10 @@ export interface MergedRefunds {
 export async function mergeRefunds(
   db: Kysely<Tables>,
   payment: PaymentRow,
-  refunds: readonly RefundRow[],
-  snapshot: PaymentSnapshot,
+  { refunds, snapshot, running }: Sight,
   now: Date,
 ): Promise<MergedRefunds> {
-  const merged: MergedRefunds = { refunds: [...refunds], steps: [] }
+  const merged: MergedRefunds = { refunds: [...refunds], steps: [], running }
   const seen = snapshot.refunds ?? refundsFromSum(refunds, snapshot.refunded)
   for (const one of seen) await mergeRefund(db, payment, merged, one, now)
   return merged
@@ -73,6 +80,7 @@ export async function mergeRefund(
     merged.refunds.find(
       (row) =>
         seen.refundId === undefined &&
+        row.id !== merged.running &&
         row.provider_refund_id === null &&
         row.amount === seen.amount &&
         row.status !== 'failed',
@@ -89,9 +97,12 @@ export async function mergeRefund(
   }
   const moves =
     seen.status !== 'unknown' && seen.status !== known.status && mayMove(known.status, seen.status)
-  if (!moves && known.provider_refund_id === seen.providerRefundId) return
+  const isSame = known.provider_refund_id === seen.providerRefundId && known.amount === seen.amount
+  if (!moves && isSame) return
   const change = {
     provider_refund_id: seen.providerRefundId,
+    // What was given back is what the provider says, whatever was asked for.
+    amount: seen.amount,
     ...(seen.kind !== undefined && { kind: seen.kind }),
     ...(moves && {
       status: seen.status,

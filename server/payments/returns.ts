@@ -12,7 +12,8 @@ import type { Operation } from './operation.ts'
 import { prepareOperation, type PreparedCall } from './operations.ts'
 import { writeLog } from './payment-log.ts'
 import { readJson } from './presentation.ts'
-import type { ReturnReading } from './providers/provider.ts'
+import { requirePaymentProvider } from './provider-registry.ts'
+import type { PaymentStatus, ReturnReading } from './providers/provider.ts'
 import { findPaymentByReturnToken, lockPayment, type PaymentRow } from './queries.ts'
 import { lookAtPayment, runOperation } from './recovery.ts'
 import { savePayment } from './snapshots.ts'
@@ -59,8 +60,7 @@ async function completePayment(
   const tenant = await findTenantScope(context, payment.tenant_id, payment.trace_id)
   if (tenant === undefined) return undefined
   const scope = traceOf(tenant, payment)
-  const reading = await readReturn(context, scope, payment, parameters)
-  const ended = await follow(context, scope, payment, reading)
+  const ended = await followReturn(context, scope, payment, parameters)
   wakeWork('delivery')
   const gaveUp = parameters.has('pipecore_canceled') || ended.status === 'canceled'
   const url = gaveUp ? (payment.cancel_url ?? payment.return_url) : payment.return_url
@@ -73,6 +73,19 @@ function shownStatus({ status, failure }: PaymentRow, gaveUp: boolean): string {
   return failure === null ? 'canceled' : 'failed'
 }
 
+const over: readonly PaymentStatus[] = ['confirmed', 'failed', 'canceled']
+
+/** Whoever opens the link again is told how it ended, and nobody is asked any more. */
+async function followReturn(
+  context: Context,
+  scope: TenantScope,
+  payment: PaymentRow,
+  parameters: URLSearchParams,
+): Promise<PaymentRow> {
+  if (over.includes(payment.status)) return payment
+  return follow(context, scope, payment, await readReturn(context, scope, payment, parameters))
+}
+
 async function readReturn(
   context: Context,
   scope: TenantScope,
@@ -80,7 +93,7 @@ async function readReturn(
   parameters: URLSearchParams,
 ): Promise<ReturnReading> {
   return context.database.asTenant(scope, async (db) => {
-    const { provider } = await openAccount(context, db, scope, payment)
+    const provider = requirePaymentProvider(payment.provider)
     const reading = provider.readReturn?.(toRef(payment), parameters) ?? { next: 'read' as const }
     await writeLog(context, db, scope, {
       subject: payment.id,
@@ -92,9 +105,11 @@ async function readReturn(
   })
 }
 
-/** Names only: values come from a browser. */
+const plainName = /^[\w.-]{1,40}$/
+
+/** Names only, and only plain ones: anybody can send anything. */
 function describeReturn(reading: ReturnReading, parameters: URLSearchParams): string {
-  const names = [...new Set(parameters.keys())].map((name) => name.slice(0, 40)).slice(0, 20)
+  const names = [...new Set(parameters.keys())].filter((name) => plainName.test(name)).slice(0, 20)
   const came = names.length === 0 ? 'without parameters' : `with ${names.join(', ')}`
   const next = {
     commit: 'The payment has to be confirmed now.',

@@ -14,8 +14,8 @@ const statuses = [
   'expired',
   'unknown',
 ] as const
-export const PaymentStatus = z.enum(statuses)
-export const RefundStatus = z.enum(['pending', 'succeeded', 'failed', 'canceled', 'unknown'])
+const PaymentStatus = z.enum(statuses)
+const RefundStatus = z.enum(['pending', 'succeeded', 'failed', 'canceled', 'unknown'])
 
 export const line = (longest: number) =>
   z
@@ -24,11 +24,12 @@ export const line = (longest: number) =>
     .max(longest)
     .regex(/^[^\r\n]*$/, 'must be one line')
 export const tenantId = z.string().min(1).max(64)
+const mostMinor = 1_000_000_000_000
 export const amount = z
   .number()
   .int('must be whole minor units: CLP 15990 is 15990, USD 15.99 is 1599')
   .min(1)
-  .max(1_000_000_000_000)
+  .max(mostMinor)
   .meta({
     description: 'Minor units of ISO 4217: CLP 15990 is 15990, USD 15.99 is 1599, COP 15990 is 1599000.',
   })
@@ -109,6 +110,9 @@ export const NewCheckout = z
   })
   .superRefine((request, context) => {
     const sum = request.items.reduce((total, item) => total + item.quantity * item.unit_amount, 0)
+    if (sum > mostMinor) {
+      context.addIssue({ code: 'custom', path: ['items'], message: `add up to more than ${mostMinor}` })
+    }
     if (request.amount !== undefined && request.amount !== sum) {
       context.addIssue({ code: 'custom', path: ['amount'], message: `is not the sum of the items, ${sum}` })
     }

@@ -6,6 +6,8 @@ import { nextCheckAt } from './checks.ts'
 import { eventAbout, eventAboutRefund, traceOf } from './events.ts'
 import type { PaymentSnapshot, PaymentStatus } from './providers/provider.ts'
 import { listRefunds, type PaymentChange, type PaymentRow, type RefundRow, updatePayment } from './queries.ts'
+import { isOver, type Operation } from './operation.ts'
+import { readJson } from './presentation.ts'
 import { mergeRefunds, type RefundStep, sumRefunded } from './refund-rows.ts'
 import { advances, isOpen, isWithoutMoney } from './status.ts'
 
@@ -22,7 +24,7 @@ export async function applySnapshot(
   extra: PaymentChange = {},
 ): Promise<PaymentRow> {
   const now = context.now()
-  const { refunds, steps } = await readRefunds(db, payment, snapshot, now)
+  const { refunds, steps } = await readRefunds(context, db, payment, snapshot)
   const change = changeOf(payment, snapshot, now)
   return savePayment(context, db, scope, payment, {
     change: { ...change, refunded: sumRefunded(refunds), ...extra },
@@ -32,12 +34,19 @@ export async function applySnapshot(
 }
 
 /** Refunds can only be of money that was taken: most payments need no look at them. */
-async function readRefunds(db: Kysely<Tables>, payment: PaymentRow, snapshot: PaymentSnapshot, now: Date) {
+async function readRefunds(
+  context: Context,
+  db: Kysely<Tables>,
+  payment: PaymentRow,
+  snapshot: PaymentSnapshot,
+) {
   const mayHave =
     payment.status === 'confirmed' || snapshot.refunded > 0 || (snapshot.refunds?.length ?? 0) > 0
   if (!mayHave) return { refunds: [], steps: [] }
   const known = await listRefunds(db, payment.tenant_id, payment.id)
-  return mergeRefunds(db, payment, known, snapshot, now)
+  const operation = readJson<Operation>(payment.operation)
+  const running = operation !== null && !isOver(context, operation) ? operation.refundId : undefined
+  return mergeRefunds(db, payment, { refunds: known, snapshot, running }, context.now())
 }
 
 export interface PaymentStep {
@@ -72,7 +81,9 @@ function differenceOf(before: PaymentRow, after: PaymentRow): PaymentChange {
 }
 
 function changeOf(payment: PaymentRow, snapshot: PaymentSnapshot, now: Date): PaymentChange {
-  const moves = advances(payment.status, snapshot.status, payment.authorized_at !== null)
+  // Money of another currency is not the money that was asked for, whatever the provider calls it.
+  const isForeign = snapshot.currency !== undefined && snapshot.currency !== payment.currency
+  const moves = !isForeign && advances(payment.status, snapshot.status, payment.authorized_at !== null)
   const status = moves ? snapshot.status : payment.status
   const isEnd = !isOpen(status) && status !== 'authorized'
   return {

@@ -72,6 +72,7 @@ export interface PaymentsTables {
     customer_reference: string | null
     sealed_token: string | null
     provider_inscription_id: string | null
+    finishing_at: Date | null
     summary: string | null
     failure: string | null
     action: string | null

@@ -151,7 +151,7 @@ async function follow(
     return true
   })
   await (notice.about === 'payment'
-    ? lookAtPayment(context, own, subject.id, 'webhook')
+    ? lookAtPayment(context, own, subject.id, 'webhook', notice.providerPaymentId)
     : lookAtSubscription(context, own, subject.id, 'webhook'))
   if (!isNew) context.log.debug({ webhook_id: origin.webhookId, topic: notice.topic }, 'repeated notice')
   return 'followed'

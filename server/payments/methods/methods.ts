@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { NotDone, Outcome } from '#connections'
 import type { Context } from '#core/context.ts'
@@ -103,6 +104,7 @@ async function storeMethod(
     customer_reference: input.customer.reference ?? null,
     sealed_token: null,
     provider_inscription_id: null,
+    finishing_at: null,
     summary: null,
     failure: null,
     action: null,
@@ -151,7 +153,10 @@ async function settleMethod(
 ): Promise<MethodRow> {
   const row = await lockMethod(db, scope.tenantId, id)
   if (row === undefined) throw notFound('payment_method', id)
-  if (row.status !== 'pending') return row
+  // A card that was saved after all is saved, whatever a second browser was told.
+  const isLate = row.status !== 'pending' && row.status !== 'removed'
+  const isSaved = outcome.outcome === 'done' && outcome.snapshot.status === 'active'
+  if (row.status !== 'pending' && !(isLate && isSaved && row.status !== 'active')) return row
   const snapshot: MethodSnapshot =
     outcome.outcome === 'done' ? outcome.snapshot : { status: 'failed', failure: notSaved }
   const { status, token, summary, action, failure, providerInscriptionId } = snapshot
@@ -176,6 +181,34 @@ async function settleMethod(
   return next
 }
 
+/** One browser finishes; a claim of a process that died ends by itself. */
+async function beginFinish(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  id: string,
+): Promise<Account | undefined> {
+  const row = await lockMethod(db, scope.tenantId, id)
+  const longestMs = 2 * context.config.providerTimeoutMs
+  const isTaken =
+    row?.finishing_at != null && context.now().getTime() - row.finishing_at.getTime() < longestMs
+  if (row?.status !== 'pending' || isTaken) return undefined
+  await updateMethod(db, scope.tenantId, id, { finishing_at: context.now() })
+  return openAccount(context, db, scope, row)
+}
+
+const polls = 20
+const pollMs = 250
+
+/** Another browser finishes: its end, or how it stands when time is up. */
+async function findAfter(context: Context, scope: TenantScope, id: string): Promise<MethodRow | undefined> {
+  for (let poll = 0; ; poll += 1) {
+    const row = await context.database.asTenant(scope, (db) => findMethod(db, scope.tenantId, id))
+    if (row?.status !== 'pending' || poll === polls) return row
+    await sleep(pollMs)
+  }
+}
+
 /** The customer is back from the provider's page; only the provider can say whether the method was saved. */
 export async function completeMethodReturn(
   context: Context,
@@ -185,7 +218,8 @@ export async function completeMethodReturn(
   const tenant = await findTenantScope(context, row.tenant_id, row.trace_id)
   if (tenant === undefined || row.status !== 'pending') return row
   const scope = traceOf(tenant, row)
-  const account = await context.database.asTenant(scope, (db) => openAccount(context, db, scope, row))
+  const account = await context.database.asTenant(scope, (db) => beginFinish(context, db, scope, row.id))
+  if (account === undefined) return (await findAfter(context, scope, row.id)) ?? row
   const { provider } = account
   const ended = await timeCall(
     async () => provider.finishMethod?.(toRef(row), parameters, account.context) ?? notOffered,
@@ -203,6 +237,14 @@ export async function completeMethodReturn(
   })
   wakeWork('delivery')
   return saved
+}
+
+/** A customer who never came back, or a process that died while saving: after an hour it is no method. */
+export async function endAbandonedMethod(context: Context, scope: TenantScope, id: string): Promise<void> {
+  await context.database.asTenant(scope, (db) =>
+    settleMethod(context, db, scope, id, { outcome: 'done', snapshot: { status: 'canceled' } }),
+  )
+  wakeWork('delivery')
 }
 
 /** @throws PipeError 404, 502 `provider_refused` */

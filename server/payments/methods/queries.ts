@@ -40,6 +40,21 @@ export async function findTenantOfMethod(db: Db, id: string): Promise<string | u
   return row?.tenant_id
 }
 
+/** Of all tenants. */
+export function listPendingMethods(
+  db: Db,
+  before: Date,
+  limit: number,
+): Promise<Array<Pick<MethodRow, 'id' | 'tenant_id' | 'trace_id'>>> {
+  return db
+    .selectFrom('payment_methods')
+    .select(['id', 'tenant_id', 'trace_id'])
+    .where('status', '=', 'pending')
+    .where('created_at', '<', before)
+    .limit(limit)
+    .execute()
+}
+
 export async function updateMethod(
   db: Db,
   tenantId: string,

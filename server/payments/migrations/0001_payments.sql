@@ -88,6 +88,8 @@ create table payment_methods (
   customer_reference text,
   sealed_token text,
   provider_inscription_id text,
+  -- When the customer's return began to be followed: two browsers must not finish at once.
+  finishing_at timestamptz,
   summary text,
   failure text,
   action text,
@@ -99,7 +101,8 @@ create table payment_methods (
 );
 create unique index payment_methods_of_tenant on payment_methods (tenant_id, id);
 create index payment_methods_of_customer on payment_methods (tenant_id, customer_reference, id);
-select protect_table('payment_methods', 'select, insert, update', 'select, delete');
+create index payment_methods_pending on payment_methods (created_at) where status = 'pending';
+select protect_table('payment_methods', 'select, insert, update', 'select');
 
 create table payment_subscriptions (
   id text primary key collate "C",

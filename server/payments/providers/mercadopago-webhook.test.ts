@@ -270,6 +270,12 @@ describe('notices', () => {
     assert.notEqual(legacy(now), legacy(new Date(now.getTime() + 1)))
   })
 
+  test('have short keys whatever the body holds, which is signed by nobody', () => {
+    const long = 'x'.repeat(10_000)
+    const [notice] = parse('data.id=123&type=payment', notification({ id: long, action: long }))
+    assert.deepEqual([notice?.topic, notice?.key], ['payment', `payment:123:${'x'.repeat(64)}`])
+  })
+
   test('take the id of the query, which is signed, and none that could be a path', () => {
     const [notice] = parse('data.id=123&type=payment', notification({ data: { id: '999' } }))
     assert.ok(notice?.about === 'resource')

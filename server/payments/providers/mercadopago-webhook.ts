@@ -91,12 +91,12 @@ export function parse(webhook: RawWebhook, receivedAt: Date): Notice[] {
   const type = body?.type ?? query.get('type') ?? body?.topic ?? query.get('topic') ?? ''
   const id = query.get('data.id') ?? body?.data?.id ?? query.get('id') ?? body?.resource?.split('/').at(-1)
   if (type === '' || !id || !/^[\w-]{1,64}$/.test(id)) return []
-  const action = body?.action ?? undefined
+  const action = /^[\w.]{1,64}$/.exec(body?.action ?? '')?.[0]
   const isLegacy = body?.data?.id === undefined && action === undefined
   // The older notifications say nothing that tells two of them apart.
   const occasion = (isLegacy ? undefined : body?.id) ?? headers['x-request-id'] ?? receivedAt.toISOString()
   const about = {
-    key: [type, id, action, occasion].filter(Boolean).join(':'),
+    key: [type, id, action, occasion.slice(0, 64)].filter(Boolean).join(':'),
     topic: action?.includes('.') ? action : [type, action].filter(Boolean).join('.'),
   }
   if (type === 'mp-connect') return [{ ...about, about: 'account', detail: action ?? type }]

@@ -32,6 +32,8 @@ export function webhookRoutes(app: App, context: Context): void {
   app.route({
     method: ['GET', 'POST'],
     url: '/payments/return/:token',
+    // A look by HEAD must not confirm a sale.
+    exposeHeadRoute: false,
     bodyLimit: returnLimitBytes,
     config: { public: true },
     schema: {
@@ -92,5 +94,6 @@ function showPage(reply: FastifyReply, onward: Onward | undefined): FastifyReply
 /** Of the query and of a form together: providers use either. */
 function readParameters(context: Context, request: FastifyRequest): URLSearchParams {
   const { query, body } = readRawWebhook(context, request)
-  return new URLSearchParams([...query, ...new URLSearchParams(body.toString('utf8'))])
+  const form = new URLSearchParams(body.toString('utf8'))
+  return new URLSearchParams([...query, ...form].filter((pair) => !pair.join('').includes('\0')))
 }
