@@ -67,11 +67,14 @@ function forecast(random: Random, provider: ProviderId): Rule[] {
   if (kind < 0.1) return []
   const slow: Rule = { provider, fault: 'slow', chance: 0.1, after_ms: Math.floor(random.between(50, 400)) }
   if (kind < 0.6) {
-    const everything = [...beforeEffect, ...afterEffect, ...webhookFaults]
+    const rulesFor = (faults: readonly string[], least: number, most: number) =>
+      faults.map((fault) => ({ provider, fault, chance: random.between(least, most) }))
     return [
-      ...everything.map((fault) => ({ provider, fault, chance: random.between(0.01, 0.06) })),
-      ...listReadFaults(random, provider, 0.04),
+      ...rulesFor(afterEffect, 0.03, 0.1),
+      ...rulesFor(beforeEffect, 0.01, 0.05),
+      ...rulesFor(webhookFaults, 0.03, 0.08),
       { provider, fault: 'unauthorized', chance: 0.01 },
+      ...listReadFaults(random, provider, 0.04),
       slow,
     ]
   }

@@ -39,8 +39,9 @@ export function openDatabase(options: DatabaseOptions): Database {
   const app = openPool(options.urls.app, options.appConnections ?? 10, options.onError)
   const system = openPool(options.urls.system, options.systemConnections ?? 8, options.onError)
   return {
-    asTenant: (scope, work) => app.connection().execute((connection) => runAsTenant(connection, scope, work)),
-    asSystem: (work) => system.transaction().execute(work),
+    asTenant: (scope, work) =>
+      app.connection().execute((connection) => runTransaction(connection, asTenantOf(scope), work)),
+    asSystem: (work) => system.connection().execute((connection) => runTransaction(connection, '', work)),
     system,
     close: async () => {
       await Promise.all([app.destroy(), system.destroy()])
@@ -48,18 +49,20 @@ export function openDatabase(options: DatabaseOptions): Database {
   }
 }
 
-/** Begins in one round trip what would take two: it stands before everything a tenant does. */
-async function runAsTenant<Result>(
+function asTenantOf({ tenantId, productId }: TenantScope): string {
+  const [tenant, product] = [tenantId, productId].map((id) => pg.escapeLiteral(id))
+  return `; select set_config('app.tenant_id', ${tenant}, true), set_config('app.product_id', ${product}, true)`
+}
+
+/** Begins in one round trip what would take three: it stands before everything. */
+async function runTransaction<Result>(
   connection: Kysely<Tables>,
-  scope: TenantScope,
+  settings: string,
   work: (db: Kysely<Tables>) => Promise<Result>,
 ): Promise<Result> {
-  const [tenantId, productId] = [scope.tenantId, scope.productId].map(pg.escapeLiteral)
-  const settings = `set_config('app.tenant_id', ${tenantId}, true), set_config('app.product_id', ${productId}, true)`
   try {
-    await sql
-      .raw(`begin; set local statement_timeout = ${longestOnServerMs}; select ${settings}`)
-      .execute(connection)
+    const begin = `begin; set local statement_timeout = ${longestOnServerMs}${settings}`
+    await sql.raw(begin).execute(connection)
     const result = await work(connection)
     await sql`commit`.execute(connection)
     return result

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { ColumnType, Kysely } from 'kysely'
+import { type ColumnType, type Kysely, sql } from 'kysely'
 import type { TenantScope } from './database.ts'
 import { PipeError } from './errors.ts'
 
@@ -61,8 +61,12 @@ export async function runOnce<Answer>(
   return answer
 }
 
-export async function forgetAnswers(db: Kysely<IdempotencyTables>, before: Date): Promise<void> {
-  await db.deleteFrom('idempotency_keys').where('created_at', '<', before).execute()
+/** By the database's clock, which also says when they were made. */
+export async function forgetAnswers(db: Kysely<IdempotencyTables>): Promise<void> {
+  await db
+    .deleteFrom('idempotency_keys')
+    .where('created_at', '<', sql<Date>`now() - interval '24 hours'`)
+    .execute()
 }
 
 async function readAnswer<Answer>(

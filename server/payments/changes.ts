@@ -258,7 +258,7 @@ function answerTo(
   throw providerRefused(outcome)
 }
 
-export /** What was refused once is not done by asking again under the same key. */
+/** What was refused once is not done by asking again under the same key. */
 function answerAgain(change: Change, payment: PaymentRow): PaymentRow {
   if (change.isDone === undefined || change.isDone(payment) || payment.operation !== null) return payment
   const text = 'This was refused when it was asked for first. To try again, use another Idempotency-Key.'

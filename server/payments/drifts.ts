@@ -1,7 +1,7 @@
 import { writeAmount } from './money.ts'
 import type { PaymentSnapshot, PaymentStatus, RefundSnapshot } from './providers/provider.ts'
 import type { PaymentRow, RefundRow } from './queries.ts'
-import { mayMove, refundsFromSum } from './refund-rows.ts'
+import { mayMove, refundsFromSum, mayBe } from './refund-rows.ts'
 import { advances, isWithoutMoney } from './status.ts'
 
 /** A way in which a provider has a payment otherwise than we knew it. */
@@ -35,7 +35,7 @@ export function holdsMoney(status: PaymentStatus): boolean {
 }
 
 function findMove(payment: PaymentRow, { status, captured }: PaymentSnapshot): Drift[] {
-  const mends = advances(payment.status, status)
+  const mends = advances(payment.status, status, payment.authorized_at !== null)
   const isLost = payment.status === 'confirmed' && isWithoutMoney(status)
   if (!mends && !isLost) return []
   const isPart = status === 'confirmed' && captured !== payment.amount
@@ -87,7 +87,7 @@ function takeMatch(unmatched: RefundRow[], seen: RefundSnapshot): RefundRow | un
   const isOpen = (row: RefundRow) => row.provider_refund_id === null
   const match =
     unmatched.find((row) => row.provider_refund_id === seen.providerRefundId) ??
-    unmatched.find((row) => isOpen(row) && row.id === seen.refundId) ??
+    unmatched.find((row) => row.id === seen.refundId && mayBe(row, seen)) ??
     unmatched.find(
       (row) =>
         isOpen(row) &&

@@ -5,7 +5,7 @@ import type { Tables, TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
 import { wakeWork } from '#jobs'
 import { type Account, openAccount } from './accounts.ts'
-import { nextRecoveryAt } from './checks.ts'
+import { hourlyRecoveries, nextRecoveryAt } from './checks.ts'
 import { toRef } from './commands.ts'
 import { traceOf } from './events.ts'
 import { findChoice } from './methods/saved-methods.ts'
@@ -259,10 +259,21 @@ async function judgeAbsent(
   if (operation.isBarred === true || !(await isPossible(db, payment, operation))) {
     return { payment: await giveUp(context, db, scope, payment, operation) }
   }
-  const mayRepeat = operation.kind !== 'create' || (isKept && ageMs < longestCreateMs && !isPage)
+  const isGone = operation.kind === 'create' && (await isMethodGone(context, db, scope, payment))
+  if (isGone && calledMs < settledMs) return { payment: await waitOn(context, db, scope, payment, operation) }
+  const mayRepeat = operation.kind !== 'create' || (isKept && ageMs < longestCreateMs && !isPage && !isGone)
   if (!mayRepeat) return { payment: await giveUp(context, db, scope, payment, operation) }
   if (operation.round > 60) return { payment: await waitOn(context, db, scope, payment, operation) }
   return { payment, again: await prepareAgain(context, db, scope, { payment, account, operation }) }
+}
+
+async function isMethodGone(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  { method_id: methodId }: PaymentRow,
+): Promise<boolean> {
+  return methodId !== null && (await findChoice(context, db, scope, methodId)) === undefined
 }
 
 /** A refund that others have spent meanwhile would be refused for ever. */
@@ -313,6 +324,7 @@ async function waitOn(
   operation: Operation,
 ): Promise<PaymentRow> {
   const round = operation.round + 1
+  if (operation.kind === 'refund' && round > hourlyRecoveries) return leaveRefund(context, db, scope, payment)
   const checkAt = nextRecoveryAt(round, context.now())
   const change = {
     operation: JSON.stringify({ ...operation, state: 'unknown', round } satisfies Operation),
@@ -332,6 +344,23 @@ async function waitOn(
       ? await moveRefund(context, db, payment, operation, 'unknown', null)
       : { refunds: [], steps: [] }
   return savePayment(context, db, scope, payment, { change, ...moved })
+}
+
+/** Its amount stays spoken for; the rest of the payment can be given back again. */
+async function leaveRefund(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+): Promise<PaymentRow> {
+  await writeLog(context, db, traceOf(scope, payment), {
+    subject: payment.id,
+    provider: payment.provider,
+    action: 'decided',
+    note: 'The provider could not tell for three days what became of a refund. A person has to look there.',
+  })
+  const refunds = await listRefunds(db, scope.tenantId, payment.id)
+  return savePayment(context, db, scope, payment, { change: { operation: null }, refunds, steps: [] })
 }
 
 async function giveUp(

@@ -4,6 +4,9 @@ import { createId } from '#core/ids.ts'
 import type { PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
 import { insertRefund, type PaymentRow, type RefundRow, updateRefund } from './queries.ts'
 
+/** Ids of refunds of which the provider tells only the sum. */
+const madeUp = 'made_'
+
 export interface RefundStep {
   refund: RefundRow
   /** Of the refund itself: `refund.created`, `refund.succeeded` … */
@@ -58,7 +61,7 @@ export function refundsFromSum(refunds: readonly RefundRow[], refunded: number):
   for (const { id, amount, status } of refunds) {
     if ((status !== 'pending' && status !== 'unknown') || amount > missing) continue
     missing -= amount
-    found.push({ providerRefundId: `made_${id}`, refundId: id, amount, status: 'succeeded' })
+    found.push({ providerRefundId: `${madeUp}${id}`, refundId: id, amount, status: 'succeeded' })
   }
   if (missing > 0) {
     found.push({ providerRefundId: `found_at_${refunded}`, amount: missing, status: 'succeeded' })
@@ -76,7 +79,7 @@ export async function mergeRefund(
 ): Promise<void> {
   const known =
     merged.refunds.find((row) => row.provider_refund_id === seen.providerRefundId) ??
-    merged.refunds.find((row) => row.id === seen.refundId && row.provider_refund_id === null) ??
+    merged.refunds.find((row) => row.id === seen.refundId && mayBe(row, seen)) ??
     merged.refunds.find(
       (row) =>
         seen.refundId === undefined &&
@@ -100,7 +103,9 @@ export async function mergeRefund(
   const isSame = known.provider_refund_id === seen.providerRefundId && known.amount === seen.amount
   if (!moves && isSame) return
   const change = {
-    provider_refund_id: seen.providerRefundId,
+    provider_refund_id: isMadeUp(seen.providerRefundId)
+      ? (known.provider_refund_id ?? seen.providerRefundId)
+      : seen.providerRefundId,
     // What was given back is what the provider says, whatever was asked for.
     amount: seen.amount,
     ...(seen.kind !== undefined && { kind: seen.kind }),
@@ -114,6 +119,13 @@ export async function mergeRefund(
   const row = { ...known, ...change }
   merged.refunds[merged.refunds.indexOf(known)] = row
   if (moves && row.status !== 'pending') merged.steps.push({ refund: row, type: `refund.${row.status}` })
+}
+
+const isMadeUp = (id: string | null) => id?.startsWith(madeUp) !== false
+
+/** A refund of ours that comes back under our own id; a made-up id of the provider's stands for the real one. */
+export function mayBe(row: RefundRow, seen: RefundSnapshot): boolean {
+  return isMadeUp(row.provider_refund_id) || isMadeUp(seen.providerRefundId)
 }
 
 /** A bank may still send a refund back; nothing else undoes an end. */

@@ -17,6 +17,7 @@ import type { PaymentStatus, ReturnReading } from './providers/provider.ts'
 import { findPaymentByReturnToken, lockPayment, type PaymentRow } from './queries.ts'
 import { lookAtPayment, runOperation } from './recovery.ts'
 import { savePayment } from './snapshots.ts'
+import { isOpen, isWithoutMoney } from './status.ts'
 import { findSubscriptionByReturnToken } from './subscriptions/queries.ts'
 import { completeSubscriptionReturn } from './subscriptions/returns.ts'
 
@@ -62,7 +63,8 @@ async function completePayment(
   const scope = traceOf(tenant, payment)
   const ended = await followReturn(context, scope, payment, parameters)
   wakeWork('delivery')
-  const gaveUp = parameters.has('pipecore_canceled') || ended.status === 'canceled'
+  const mayHaveGivenUp = isOpen(ended.status) || isWithoutMoney(ended.status)
+  const gaveUp = mayHaveGivenUp && (parameters.has('pipecore_canceled') || ended.status === 'canceled')
   const url = gaveUp ? (payment.cancel_url ?? payment.return_url) : payment.return_url
   return onwardTo(url, 'payment_id', ended.id, shownStatus(ended, gaveUp))
 }

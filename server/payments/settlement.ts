@@ -30,10 +30,12 @@ export async function settleOperation(
   const ended = { logId: call.operation.logId, change: endOf(call) }
   const payment = await endCallAndLock(db, scope.tenantId, call.paymentId, ended)
   if (payment === undefined) return undefined
-  const { outcome, operation } = call
+  const { operation } = call
+  const outcome = withoutOddRefund(call.outcome)
   const known = readJson<Operation>(payment.operation)
   if (outcome.outcome === 'done') {
-    const ends = known?.key === operation.key ? { operation: null } : {}
+    // An operation that was taken over is ended by who took it.
+    const ends = known?.logId === operation.logId ? { operation: null } : {}
     return settleDone(context, db, scope, payment, { ...outcome, operation, ends })
   }
   // The janitor may have taken the operation over: then it is no longer this call that decides.
@@ -41,6 +43,13 @@ export async function settleOperation(
   return outcome.outcome === 'refused' && mayEndByRefusal(operation, outcome.error)
     ? settleRefused(context, db, scope, payment, operation, outcome.error)
     : settleUnknown(context, db, scope, payment, operation, outcome)
+}
+
+/** A refund answered with a word that nobody knows has no end that is known. */
+function withoutOddRefund(outcome: Outcome<CallResult>): Outcome<CallResult> {
+  if (outcome.outcome !== 'done' || outcome.refund?.status !== 'unknown') return outcome
+  const message = 'The refund was answered with a status that is not known.'
+  return { outcome: 'unknown', error: { kind: 'unknown', retry: 'never', failover: false, message } }
 }
 
 /**
@@ -107,7 +116,8 @@ async function settleUnknown(
     state: 'unknown',
     calledAt: context.now().toISOString(),
     unsure: operation.unsure || outcome === 'unknown',
-    isBarred: outcome === 'refused' && error.kind === 'state',
+    // A confirmation may be barred because another one is being made.
+    isBarred: outcome === 'refused' && error.kind === 'state' && operation.kind !== 'commit',
   }
   const check: PaymentChange = {
     operation: JSON.stringify(left),

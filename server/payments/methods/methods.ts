@@ -13,6 +13,7 @@ import { findTenantScope, sealSecret } from '#tenants'
 import { recordEvents } from '#webhooks/outbound'
 import { type Account, openAccount } from '../accounts.ts'
 import { traceOf } from '../events.ts'
+import { tryCall } from '../operations.ts'
 import { finishLog, type FinishedCall, logRead, timeCall, writeLog } from '../payment-log.ts'
 import { presentFailure, presentMethod, readJson } from '../presentation.ts'
 import { returnUrl } from '../provider-registry.ts'
@@ -222,7 +223,11 @@ export async function completeMethodReturn(
   if (account === undefined) return (await findAfter(context, scope, row.id)) ?? row
   const { provider } = account
   const ended = await timeCall(
-    async () => provider.finishMethod?.(toRef(row), parameters, account.context) ?? notOffered,
+    () =>
+      tryCall({
+        account,
+        run: async () => provider.finishMethod?.(toRef(row), parameters, account.context) ?? notOffered,
+      }),
     account.lastAnswer,
   )
   const saved = await context.database.asTenant(scope, async (db) => {
@@ -233,7 +238,10 @@ export async function completeMethodReturn(
       note: 'The customer came back.',
     }
     await logRead(context, db, scope, entry, withoutAnswer(ended))
-    return settleMethod(context, db, scope, row.id, ended.outcome)
+    if (ended.outcome.outcome === 'done') return settleMethod(context, db, scope, row.id, ended.outcome)
+    // Whoever opened the link may not have been the customer, or nothing could be asked: the next one may finish.
+    await updateMethod(db, scope.tenantId, row.id, { finishing_at: null })
+    return row
   })
   wakeWork('delivery')
   return saved

@@ -107,8 +107,10 @@ async function findDue(db: Kysely<Tables>, row: SubscriptionRow): Promise<Due | 
   const last = tries.at(-1)
   const charge = { does: 'charge' as const, at: period.start, period, tries }
   if (last === undefined) return row.cancel_at_period_end ? { does: 'end', at: period.start } : charge
-  if ((await findPaymentOf(db, last))?.status === 'confirmed') {
-    return { does: 'settle', at: period.start, charge: last }
+  for (const one of tries) {
+    if ((await findPaymentOf(db, one))?.status === 'confirmed') {
+      return { does: 'settle', at: period.start, charge: one }
+    }
   }
   // A new method wipes the failure of the one before, and is tried at once.
   if (row.failure === null) return charge

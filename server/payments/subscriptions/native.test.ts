@@ -110,7 +110,7 @@ for (const { provider, good, declines, heals, firstChargeMs } of fixtures) {
         [payment.amount, payment.subscription_id, payment.reference],
         [9_990, subscription.id, 'PLAN-7'],
       )
-      const told = await server.eventsOf(payment.id, ['payment.confirmed'])
+      const told = await server.eventsOf(payment.id, ['payment.created', 'payment.confirmed'])
       assert.deepEqual(
         told
           .filter(({ event }) => event.startsWith('payment.'))
