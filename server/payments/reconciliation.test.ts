@@ -368,7 +368,8 @@ test('payments that a provider without a list will not tell of much longer are l
 test('old calls and reconciliations are forgotten; payments, and what was told of drifts, are kept', async () => {
   const payment = await payUnheard('mercadopago')
   const old = await reconcile('mercadopago')
-  assert.equal(driftsOf(old, payment).length, 1)
+  // The daily one may have been faster: the clock was moved.
+  await server.eventsOf(payment.id, ['payment.drift_detected'])
   await server.passTime(400 * day)
   const client = new pg.Client({ connectionString: server.ownerUrl })
   await client.connect()

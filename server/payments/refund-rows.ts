@@ -88,6 +88,7 @@ export async function mergeRefund(
         row.amount === seen.amount &&
         row.status !== 'failed',
     )
+  if (known === undefined && mayBeRunning(merged, seen)) return
   if (known === undefined) {
     const row = foundRefund(payment, seen, now)
     await insertRefund(db, row)
@@ -126,6 +127,12 @@ const isMadeUp = (id: string | null) => id?.startsWith(madeUp) !== false
 /** A refund of ours that comes back under our own id; a made-up id of the provider's stands for the real one. */
 export function mayBe(row: RefundRow, seen: RefundSnapshot): boolean {
   return isMadeUp(row.provider_refund_id) || isMadeUp(seen.providerRefundId)
+}
+
+/** It may be the one that is being asked for: the end of that call, or the look after it, says whose it is. */
+function mayBeRunning({ refunds, running }: MergedRefunds, seen: RefundSnapshot): boolean {
+  if (seen.refundId !== undefined || running === undefined) return false
+  return refunds.some((row) => row.id === running && row.amount === seen.amount)
 }
 
 /** A bank may still send a refund back; nothing else undoes an end. */
