@@ -32,6 +32,37 @@ const values: Readonly<Record<string, unknown>> = {
   machine: false,
   automated: false,
   detail: '',
+  payment_id: 'pay_01kbkq4a7n2c8wd5xj9m0tfv3h',
+  amount: 15_990,
+  currency: 'CLP',
+  captured: 15_990,
+  refunded: 0,
+  provider_payment_id: '4141491',
+  checkout_id: null,
+  subscription_id: null,
+  metadata: {},
+  refund_id: 'rfd_01kbkq6t1v8e3mz5c0wp7d2nya',
+  refund_amount: 2_500,
+  refund_reference: null,
+  source: 'api',
+  dispute: 'open',
+  drift: 'refund_outside',
+  known: 'CLP 0 given back',
+  found: 'CLP 2500 more given back',
+  next_attempt_at: null,
+  attempt: 1,
+  provider_subscription_id: 'sub_1QxYzA2eZvKYlo2C',
+  cancel_at_period_end: false,
+  trial_end: null,
+  period_end: '2026-12-22T15:04:05.000Z',
+  period_start: at,
+  interval_count: 1,
+  interval: 'month',
+  method: { type: 'card', brand: 'visa', last4: '4242', installments: null },
+  customer_reference: 'customer_42',
+  method_id: 'pmt_01kbkq8d3r5f7hx2b9zt6ye0wc',
+  refund_status: 'succeeded',
+  failure: null,
 }
 
 const email = {
@@ -51,6 +82,36 @@ const received = {
   tags: [],
 }
 
+const refund = {
+  provider: 'mercadopago',
+  status: 'confirmed',
+  refunded: 2_500,
+  refund_status: 'succeeded',
+}
+const failure = {
+  code: 'insufficient_funds',
+  provider_code: 'cc_rejected_insufficient_amount',
+  retry: 'other_method',
+  message_es: 'La tarjeta no tiene fondos suficientes. Usa otra tarjeta u otro medio de pago.',
+  message_en: 'The card has insufficient funds. Use another card or another way to pay.',
+}
+
+/** Of every event about payments, whatever its type. */
+const money = {
+  provider: 'mercadopago',
+  reference: 'order-1042',
+  metadata: { table: '7' },
+  failure: null,
+  url: null,
+}
+
+const plan = {
+  provider: 'stripe',
+  subscription_id: 'sub_01kbkq9h6w4n2v8xk5dr3ct7yb',
+  amount: 19_990,
+  status: 'active',
+}
+
 /** What one type has otherwise. */
 const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'message.received': received,
@@ -58,6 +119,14 @@ const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'message.clicked': { ...email, url: 'https://tableflow.example/menu' },
   'message.complained': email,
   'message.unknown': { error: { kind: 'unknown', message: 'Twilio did not answer in time.' } },
+  'payment.failed': { captured: 0, failure },
+  'payment.created': { status: 'pending', captured: 0 },
+  'payment.authorized': { captured: 0 },
+  'payment.refunded': refund,
+  'refund.succeeded': refund,
+  'payment.disputed': { status: 'confirmed' },
+  'payment.drift_detected': { status: 'confirmed' },
+  'checkout.completed': { status: 'confirmed', checkout_id: 'chk_01kbkq4a7n6g1rs8h3vd0yb5te' },
   'provider.reported': {
     provider: 'meta',
     subject: 'phone_number_quality',
@@ -67,9 +136,13 @@ const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 
 /** @throws Error naming the field that has no example value yet */
 export function exampleBody(name: string, schema: JsonSchema): Record<string, unknown> {
+  const isMoney = /^(payment|refund|checkout|subscription|payment_method)\./.test(name)
+  const isPlan = name.startsWith('subscription.')
   const own: Readonly<Record<string, unknown>> = {
     event: name,
     status: name.slice(name.indexOf('.') + 1),
+    ...(isMoney && money),
+    ...(isPlan && plan),
     ...valuesOf[name],
   }
   return Object.fromEntries(
