@@ -16,6 +16,23 @@ const { admin, pipecore } = world
 const { tableflow, genda } = world.products
 await connectAll(world)
 
+const stripe = {
+  tenantId: 'tableflow_123',
+  provider: 'stripe',
+  credentials: { secretKey: 'sk_test_tableflow_isolation' },
+}
+const sale = { tenant_id: 'tableflow_123', provider: 'stripe', currency: 'CLP' }
+const shop = { return_url: 'https://tableflow.com/back' }
+const newPayment = { ...sale, amount: 15_990, token: 'pm_card_visa' }
+const newCheckout = { ...sale, ...shop, items: [{ title: 'Cazuela', unit_amount: 6_990 }] }
+const newMethod = { tenant_id: 'tableflow_123', provider: 'stripe', customer: {}, ...shop }
+const newSubscription = {
+  ...newPayment,
+  interval: { every: 'month' },
+  description: 'Plan',
+  customer: { email: 'juan@email.com' },
+}
+
 /** Everything that a tenant of TableFlow can have, one of each. */
 const theirs = await makeOneOfEach()
 const ids: Record<string, string> = theirs
@@ -42,7 +59,9 @@ async function makeOneOfEach() {
     body: '¡A ti!',
   })
   await makeTenantKey('tableflow_123')
+  const payments = await makePayments()
   return {
+    ...payments,
     product: 'tableflow',
     tenant: 'tableflow_123',
     message,
@@ -56,6 +75,22 @@ async function makeOneOfEach() {
     template: 'pedido',
     reply: 'gracias',
     locale: 'es',
+  }
+}
+
+async function makePayments() {
+  const make = async (path: string, body: object) =>
+    (await tableflow.ok<{ id: string }>('POST', path, body)).id
+  return {
+    paymentConnection: await make('/payments/config/provider', stripe),
+    payment: await make('/payments', newPayment),
+    checkout: await make('/payments/checkouts', newCheckout),
+    method: await make('/payments/methods', newMethod),
+    subscription: await make('/payments/subscriptions', newSubscription),
+    reconciliation: await make('/payments/reconciliations', {
+      tenant_id: 'tableflow_123',
+      provider: 'stripe',
+    }),
   }
 }
 
@@ -112,6 +147,36 @@ const reaches: Record<string, [path: string, body?: object]> = {
   addSuppression: ['/messaging/suppressions/:tenant', { channel: 'email', address: 'a@email.com' }],
   listSuppressions: ['/messaging/suppressions/:tenant'],
   removeSuppression: ['/messaging/suppressions/:tenant/:suppression'],
+  createPayment: ['/payments/create', newPayment],
+  postPayment: ['/payments', newPayment],
+  listPayments: ['/payments?tenant_id=:tenant'],
+  getPayment: ['/payments/:payment'],
+  getPaymentStory: ['/payments/:payment/story'],
+  capturePayment: ['/payments/:payment/capture', {}],
+  cancelPayment: ['/payments/:payment/cancel'],
+  refundPayment: ['/payments/:payment/refunds', { amount: 1 }],
+  listRefunds: ['/payments/:payment/refunds'],
+  createCheckout: ['/payments/checkouts', newCheckout],
+  getCheckout: ['/payments/checkouts/:checkout'],
+  savePaymentMethod: ['/payments/methods', newMethod],
+  listPaymentMethods: ['/payments/methods?tenant_id=:tenant'],
+  getPaymentMethod: ['/payments/methods/:method'],
+  removePaymentMethod: ['/payments/methods/:method'],
+  createSubscription: ['/payments/subscriptions', newSubscription],
+  listSubscriptions: ['/payments/subscriptions?tenant_id=:tenant'],
+  getSubscription: ['/payments/subscriptions/:subscription'],
+  updateSubscription: ['/payments/subscriptions/:subscription', { paused: true }],
+  cancelSubscription: ['/payments/subscriptions/:subscription/cancel'],
+  savePaymentProvider: ['/payments/config/provider', stripe],
+  listPaymentProviders: ['/payments/config/:tenant'],
+  changePaymentProvider: ['/payments/config/:tenant/:paymentConnection', { isActive: false }],
+  checkPaymentProvider: ['/payments/config/:tenant/:paymentConnection/check'],
+  deletePaymentProvider: ['/payments/config/:tenant/:paymentConnection'],
+  listPaymentLog: ['/payments/logs/:tenant'],
+  getPaymentStats: ['/payments/stats/:tenant'],
+  startReconciliation: ['/payments/reconciliations', { tenant_id: 'tableflow_123', provider: 'stripe' }],
+  listReconciliations: ['/payments/reconciliations?tenant_id=:tenant'],
+  getReconciliation: ['/payments/reconciliations/:reconciliation'],
 }
 
 /** Operations that name nobody, tested on their own below. */

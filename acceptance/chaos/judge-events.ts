@@ -56,7 +56,7 @@ function judgeCompleteness(verdict: Verdict, { events, payments, refunds }: Fact
     wantedOf(id, '', `payment.${status}`),
     ...(refunds.get(id) ?? []).flatMap((refund) => [
       wantedOf(id, refund.id, 'refund.created'),
-      wantedOf(id, refund.id, `refund.${refund.status}`),
+      ...(refund.status === 'pending' ? [] : [wantedOf(id, refund.id, `refund.${refund.status}`)]),
       ...(refund.status === 'succeeded' ? [wantedOf(id, refund.id, 'payment.refunded')] : []),
     ]),
   ])

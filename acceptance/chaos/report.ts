@@ -4,20 +4,19 @@ import type { Report } from './scenario.ts'
 /** The report as lines of text: what was done, what was counted for each provider, what is broken. */
 export function writeReport(report: Report): string[] {
   const { seed, operations, providers, verdicts, rest, settled } = report
-  const judged = [...verdicts.values(), rest]
   const only = providers.length === 1 ? `CHAOS_PROVIDER=${providers[0]} ` : ''
-  const broken = judged.flatMap(({ violations }) => violations)
+  const broken = listViolations(report)
   return [
     `payments under faults and kills · ${only}CHAOS_SEED=${seed} CHAOS_OPERATIONS=${operations}`,
     ...writeTable(verdicts),
     ...rest.counts.map(([label, number]) => `  ${label}: ${number}`),
     `  killed ${report.killed.length} times, up for ${report.killed.map(({ upMs }) => upMs).join(', ')} ms`,
-    `  ${settled.openAtEnd} ends unknown when the faults ended; all known after ${settled.rounds} rounds, ${writeSeconds(settled.ms)}`,
-    ...(settled.quiet.isQuiet ? [] : [`  BROKEN not quiet: ${JSON.stringify(settled.quiet.open)}`]),
+    `  ${settled.openBefore} ends unknown when the faults ended, ${settled.openAfter} after ${settled.rounds} rounds and ${writeSeconds(settled.ms)}`,
     `  ${writeSeconds(report.trafficMs)} of traffic, ${writeSeconds(report.totalMs)} in all`,
     ...(broken.length === 0
       ? ['  nothing charged, refunded or told twice, nothing lost, nothing unknown']
       : broken.map((text) => `  BROKEN ${text}`)),
+    ...report.stories.map((text) => `  ${text}`),
   ]
 }
 

@@ -4,10 +4,11 @@ import { pause } from './calls.ts'
 import type { Installation } from './installation.ts'
 
 export interface Settled {
-  /** Looks that the janitor was made to take at everything open. */
-  rounds: number
   /** Payments and refunds whose end was not known when the faults ended. */
-  openAtEnd: number
+  openBefore: number
+  openAfter: number
+  /** Looks that the janitor took at everything open. */
+  rounds: number
   quiet: Quiet
   ms: number
 }
@@ -25,17 +26,19 @@ const pollMs = 200
 /** Lets everything come to its end: time passes, and the janitor looks at all that is open until nothing is. */
 export async function settle(installation: Installation): Promise<Settled> {
   const startedAt = performance.now()
-  const openAtEnd = await countOpen(installation)
+  const openBefore = await countOpen(installation)
   await waitForCalls(installation)
   await installation.clock.skip(installation.api, installation.sandbox, skippedMs)
   let rounds = 0
+  let openAfter: number
   do {
     await lookAtAll(installation)
     rounds += 1
-  } while ((await countOpen(installation)) > 0 && rounds < mostRounds)
+    openAfter = await countOpen(installation)
+  } while (openAfter > 0 && rounds < mostRounds)
   await reconcile(installation)
   const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
-  return { rounds, openAtEnd, quiet, ms: Math.round(performance.now() - startedAt) }
+  return { openBefore, openAfter, rounds, quiet, ms: Math.round(performance.now() - startedAt) }
 }
 
 async function countOpen({ api }: Installation): Promise<number> {
