@@ -114,8 +114,10 @@ async function judgeRest({ api, receiver }: Installation): Promise<Verdict> {
   const verdict = createVerdict()
   const { error, cut, slow } = receiver.faults
   count(verdict, 'deliveries failed on purpose', error + cut + slow)
-  const dead = await api.query('select kind, ref, error from dead_work')
+  const dead = await api.query(
+    'select name, ref, error from dead_work left join jobs on jobs.id = dead_work.ref',
+  )
   forbid(verdict, 'deliveries with a wrong signature', receiver.refused)
-  forbid(verdict, 'dead work', dead, (row) => [row['kind'], row['ref'], row['error']].map(String).join(' '))
+  forbid(verdict, 'dead work', dead, (row) => [row['name'], row['ref'], row['error']].map(String).join(' '))
   return verdict
 }
