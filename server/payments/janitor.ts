@@ -45,7 +45,7 @@ export const checkSubscription: JobDefinition<z.infer<typeof SubscriptionRef>> =
 export const sweep: JobDefinition<z.infer<typeof nothing>> = {
   name: 'payments.sweep',
   payload: nothing,
-  attempts: 3,
+  attempts: 10,
   timeoutSeconds: 60,
   schedule: '*/5 * * * * *',
   run: async (context) => {
