@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
+import { paymentProviders } from './providers/index.ts'
 import type { Payment, Refund } from './schema.ts'
 import { accounts, type PaymentsServer, startPaymentsServer, tenantId } from './testing/server.ts'
 
@@ -106,9 +107,24 @@ test('a payment is refunded with the keys that replaced those it was made with',
   await server.control('PUT', `accounts/stripe/${accounts.stripe}`, { secret_key: second })
   const credentials = { secretKey: second }
   await server.api.call('POST', '/payments/config/provider', { tenantId, provider: 'stripe', credentials })
+  // Those it was made with are forgotten after three days.
   await server.passTime(5 * 24 * 60 * 60 * 1000)
   const { status, body } = await refund(payment.id, { amount: 1_000 })
   assert.deepEqual([status, body.status], [201, 'succeeded'], JSON.stringify(body))
+})
+
+test('keys that replace others of the same account are used at once', () => {
+  const same: Array<[string, object, object]> = [
+    ['stripe', { secretKey: 'sk_test_51FakeAccountId0aaaa' }, { secretKey: 'rk_test_51FakeAccountId0bbbb' }],
+    ['mercadopago', { accessToken: 'APP_USR-1-fake-44444' }, { accessToken: 'APP_USR-2-fake-44444' }],
+    ['transbank', { commerceCode: accounts.webpay }, { commerceCode: accounts.webpay, apiKey: 'other' }],
+  ]
+  for (const [id, before, after] of same) {
+    const provider = paymentProviders.find((one) => one.id === id)
+    const account = provider?.accountOf?.(before)
+    assert.ok(account)
+    assert.equal(provider?.accountOf?.(after), account)
+  }
 })
 
 test('of several processes that look at once, one tells', async () => {

@@ -239,9 +239,15 @@ function readReturn(ref: PaymentRef, parameters: URLSearchParams): ReturnReading
   return { next: 'read' }
 }
 
+/** Access tokens end with the id of the seller. */
+function accountOf({ accessToken }: Credentials): string | undefined {
+  return /-(\d+)$/.exec(accessToken)?.[1]
+}
+
 export const mercadopago: PaymentProvider<Credentials> = {
   ...facts,
   credentials,
+  accountOf,
   windows,
   checkPayment,
   createPayment,

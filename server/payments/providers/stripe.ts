@@ -227,9 +227,15 @@ async function requireIntent(ref: PaymentRef, context: Context): Promise<Outcome
   return refuse('state', `${title} has no payment for this yet.`)
 }
 
+/** Keys of today carry a part of their account's id, which rotating them does not change. */
+function accountOf({ account, secretKey }: Credentials): string | undefined {
+  return account ?? /_(?:test|live)_51(\w{14})/.exec(secretKey)?.[1]
+}
+
 export const stripe: PaymentProvider<Credentials> = {
   ...facts,
   credentials,
+  accountOf,
   verify: verifyStripeEvent,
   owns: ownsStripeEvent,
   check: checkStripe,

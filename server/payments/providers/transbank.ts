@@ -168,6 +168,8 @@ export const transbank: PaymentProvider<Credentials> = {
   ...facts,
   baseUrlOf,
   credentials,
+  accountOf: ({ environment, commerceCode, oneclickCommerceCode = '' }) =>
+    [environment, commerceCode, oneclickCommerceCode].join(' '),
   windows,
   checkPayment: listFaults,
   createPayment,
