@@ -8,10 +8,11 @@ import {
   type Test,
 } from '../harness.ts'
 import { type Receiver, startReceiver } from '../kill/receiver.ts'
+import type { AccountKind } from './accounts.ts'
 import { type Clock, createClock } from './clock.ts'
 import { createNews, type News } from './news.ts'
 import type { ProviderId } from './plan.ts'
-import { openShop, type Shop, type ShopKind } from './shops.ts'
+import { openShop, type Shop } from './shops.ts'
 
 export interface Installation {
   sandbox: Sandbox
@@ -23,7 +24,7 @@ export interface Installation {
   admin: Client
   /** Of the product's backend. */
   key: string
-  shops: Record<ShopKind, Shop[]>
+  shops: Record<AccountKind, Shop[]>
 }
 
 export interface InstallationOptions {

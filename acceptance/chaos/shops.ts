@@ -1,4 +1,5 @@
 import { type Client, eventually, type Sandbox } from '../harness.ts'
+import { type AccountKind, openAccount } from './accounts.ts'
 import { type BrowserStep, browse } from './customers.ts'
 import type { ProviderId } from './plan.ts'
 
@@ -12,9 +13,6 @@ export interface Shop {
   declining: string | undefined
 }
 
-/** Transbank fixes by its commerce code whether money is held or taken at once. */
-export type ShopKind = 'usual' | 'holding'
-
 export interface Opening {
   admin: Client
   sandbox: Sandbox
@@ -22,52 +20,21 @@ export interface Opening {
   productId: string
 }
 
-/** Published by Transbank for its integration; the other credentials are plainly fake. */
-const transbankKey = '579B532A7440BB0C9079DED94D31EA1615BACEB56610332264630D42D0A36B1C'
-const transbankCodes = {
-  usual: {
-    commerceCode: '597055555532',
-    oneclickCommerceCode: '597055555541',
-    oneclickChildCommerceCode: '597055555542',
-  },
-  holding: {
-    commerceCode: '597055555540',
-    deferred: true,
-    oneclickCommerceCode: '597055555547',
-    oneclickChildCommerceCode: '597055555548',
-    oneclickDeferred: true,
-  },
-}
-
 export async function openShop(
   opening: Opening,
   provider: ProviderId,
-  kind: ShopKind,
+  kind: AccountKind,
   number: number,
 ): Promise<Shop> {
-  const { admin, productId } = opening
+  const { admin, sandbox, publicUrl, productId } = opening
   const tenantId = `${provider}_${kind}_${number}`
   await admin.ok('POST', '/tenants', { id: tenantId, product_id: productId, name: tenantId })
-  const credentials = await makeAccount(opening, provider, kind, tenantId)
+  const webhookUrl = `${publicUrl}/webhooks/payment?tenant_id=${tenantId}&provider=${provider}`
+  const credentials = await openAccount(sandbox, { provider, kind, number, webhookUrl })
   await admin.ok('POST', '/payments/config/provider', { tenantId, provider, credentials })
   const saved = await saveMethod(opening, provider, tenantId)
   const declining = provider === 'transbank' ? await saveDeclining(opening, tenantId) : undefined
   return { tenantId, provider, saved, declining }
-}
-
-async function makeAccount(
-  { sandbox, publicUrl }: Opening,
-  provider: ProviderId,
-  kind: ShopKind,
-  tenantId: string,
-): Promise<Record<string, unknown>> {
-  if (provider === 'transbank') return { ...transbankCodes[kind], apiKey: transbankKey }
-  const key = provider === 'stripe' ? `sk_test_${tenantId}` : `TEST-${tenantId}-access-token`
-  const account = await sandbox.control('PUT', `/accounts/${provider}/${key}`, {
-    webhook_url: `${publicUrl}/webhooks/payment?tenant_id=${tenantId}&provider=${provider}`,
-  })
-  const webhookSecret = account['webhook_secret']
-  return provider === 'stripe' ? { secretKey: key, webhookSecret } : { accessToken: key, webhookSecret }
 }
 
 const tokens = { stripe: 'pm_card_visa', mercadopago: 'tok_apro' } as const
