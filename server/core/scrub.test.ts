@@ -124,6 +124,16 @@ describe('a known kind of credential is hidden without being given', () => {
     assert.equal(scrubText('?access_token=fake1234&limit=1'), '?access_token=[redacted]&limit=1')
     assert.equal(scrubText('{"api_key":"fake1234","n":1}'), '{"api_key":"[redacted]","n":1}')
     assert.equal(scrubText('password: fake1234, ok'), 'password: [redacted], ok')
+    assert.equal(
+      scrubText('?payment_intent=pi_fake01&payment_intent_client_secret=fake1234'),
+      '?payment_intent=pi_fake01&payment_intent_client_secret=[redacted]',
+    )
+  })
+
+  test('the secret half of what names an object of Stripe', () => {
+    for (const id of ['pi_3FakeFake01', 'seti_1FakeFake02']) {
+      assert.equal(scrubText(`for ${id}_secret_fake1234.`), `for ${id}_secret_[redacted].`)
+    }
   })
 })
 

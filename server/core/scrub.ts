@@ -13,11 +13,12 @@ const knownShapes: readonly RegExp[] = [
   /\bwhsec_[\w+/=-]{8,}/g,
   /\bpck_\w{8,}/g,
   /\b(?:sk|rk)_(?:live|test)_\w{8,}/g,
+  /(\b(?:pi|seti)_\w{4,64}?_secret_)\w{4,}/g,
   /\bAPP_USR-[\w-]{8,}/g,
   /\bAIza[\w-]{30,}/g,
   /\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]*/g,
   /(\bhttps?:\/\/)[^\s/@:"'<>]{0,256}:[^\s/@"'<>]{0,256}(?=@)/gi,
-  /(\b(?:access_token|auth_?token|api_?key|client_secret|app_?secret|appsecret_proof|password)["']?\s*(?:=|:|%3D|%3A)\s*["']?)[^\s"'&,;<>]{4,}/gi,
+  /((?:\b|_)(?:access_token|auth_?token|api_?key|client_secret|app_?secret|appsecret_proof|password)["']?\s*(?:=|:|%3D|%3A)\s*["']?)[^\s"'&,;<>]{4,}/gi,
 ]
 
 const secretHeader = /authorization|cookie|signature|secret|password|token|(?:api|access|auth)[-_]?key/i
