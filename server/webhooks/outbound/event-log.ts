@@ -163,9 +163,16 @@ function addAttempt(delivery: Delivery, row: AttemptRow): void {
     attempted_at: row.attempted_at.toISOString(),
     next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
   })
-  if (row.outcome === 'retry') return
+  if (row.outcome === 'retry') return addRetry(delivery, row)
   delivery.state = row.outcome
   delivery.next_attempt_at = null
+}
+
+/** The plan may have been read before this attempt ended: then it lies before the attempt. */
+function addRetry(delivery: Delivery, row: AttemptRow): void {
+  const planned = delivery.next_attempt_at
+  if (planned === null || Date.parse(planned) > row.attempted_at.getTime()) return
+  delivery.next_attempt_at = row.next_attempt_at?.toISOString() ?? null
 }
 
 function addOpen(delivery: Delivery, row: OpenDelivery): void {
