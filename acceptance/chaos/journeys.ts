@@ -11,6 +11,8 @@ export interface Played extends Tally {
   /** Every id that an answer named: the same for each call. */
   ids: string[]
   operations: number
+  /** The customer agreed to pay on the page, and the browser came back. */
+  isAgreed: boolean
   /** Refunds that were asked for, each under a key of its own. */
   refundsAsked: number
   /** Refunds made by hand at the provider. */
@@ -40,6 +42,7 @@ export async function playJourney(
     journey,
     ids: [],
     operations: 0,
+    isAgreed: false,
     refundsAsked: 0,
     refundsThere: 0,
     lostCalls: 0,
@@ -139,6 +142,7 @@ async function visitWhenOpen(stage: Stage, id: string, visit: Visit): Promise<bo
   await pause(journey.pauseMs)
   played.operations += 1
   await visitPage(installation.sandbox, journey.provider, action, visit)
+  played.isAgreed = visit.choice === 'approve' && visit.comes !== 'never'
   return visit.choice === 'approve' || visit.choice === 'decline'
 }
 

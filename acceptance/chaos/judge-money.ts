@@ -7,7 +7,7 @@ const nothing: Totals = { authorized: 0, charged: 0, refunded: 0, voided: 0, cha
 /** The provider's books say what PipeCore says: nothing was charged or refunded twice, and nothing is unknown. */
 export function judgeMoney(verdict: Verdict, facts: Facts, played: readonly Played[]): void {
   judgeSales(verdict, facts, played)
-  judgeCharges(verdict, facts)
+  judgeCharges(verdict, facts, played)
   judgeRefunds(verdict, facts, played)
   judgeEnds(verdict, facts)
 }
@@ -28,7 +28,7 @@ function judgeSales(verdict: Verdict, { payments }: Facts, played: readonly Play
   forbid(verdict, 'answers that nobody should get', problems)
 }
 
-function judgeCharges(verdict: Verdict, { payments, books }: Facts): void {
+function judgeCharges(verdict: Verdict, { payments, books }: Facts, played: readonly Played[]): void {
   const bookOf = ({ id }: PaymentView) => books.get(id) ?? nothing
   const ids = new Set(payments.map(({ id }) => id))
   const describe = (payment: PaymentView) => describePayment(payment, bookOf(payment))
@@ -56,6 +56,16 @@ function judgeCharges(verdict: Verdict, { payments, books }: Facts): void {
     payments.filter(
       (payment) => payment.status === 'confirmed' && payment.captured !== bookOf(payment).charged,
     ),
+    describe,
+  )
+  const agreed = new Set(played.flatMap(({ ids, isAgreed }) => (isAgreed ? ids : [])))
+  forbid(
+    verdict,
+    'agreed by the customer, but neither held nor taken',
+    payments.filter((payment) => {
+      const { authorized, charged } = bookOf(payment)
+      return agreed.has(payment.id) && authorized === 0 && charged === 0
+    }),
     describe,
   )
   const over = ['failed', 'canceled', 'expired']
@@ -125,7 +135,8 @@ function judgeEnds(verdict: Verdict, { payments, refunds, unknown, calls, books 
 function describePayment(payment: PaymentView, book: Totals): string {
   const { reference, id, status, captured, refunded, under_way: underWay } = payment
   const ours = `${status} ${captured} −${refunded}${underWay ? ` ${underWay.operation} ${underWay.state}` : ''}`
-  const theirs = `${book.charges}× ${book.charged} ${book.refunds}× −${book.refunded}`
+  const held = book.authorized - book.voided - book.charged
+  const theirs = `${book.charges}× ${book.charged} ${book.refunds}× −${book.refunded}${held > 0 ? ` held ${held}` : ''}`
   return `${reference} ${id}: ${ours}; books ${theirs}`
 }
 

@@ -28,8 +28,8 @@ async function main(): Promise<void> {
       operations,
       kills: Math.max(fewestKills, Math.round((operations * providers.length) / operationsPerKill)),
       longestMs: seconds * 1_000,
-      workers: 12,
-      patienceMs: 20_000,
+      workers: 16,
+      patienceMs: 10_000,
       weatherMs: 5_000,
     })
     process.stdout.write(`${writeReport(report).join('\n')}\n`)

@@ -9,22 +9,9 @@ import { judgeEvents } from './judge-events.ts'
 import { judgeMoney } from './judge-money.ts'
 import { planJourneys, type ProviderId } from './plan.ts'
 import { settle, type Settled } from './settling.ts'
-import { playTraffic, type Traffic } from './traffic.ts'
+import { playTraffic, type Traffic, type TrafficOptions } from './traffic.ts'
 
-export interface ScenarioOptions {
-  seed: number
-  providers: readonly ProviderId[]
-  /** Of each provider. */
-  operations: number
-  kills: number
-  /** Nothing is begun after this. */
-  longestMs: number
-  workers: number
-  patienceMs: number
-  weatherMs: number
-}
-
-export interface Report extends ScenarioOptions {
+export interface Report extends TrafficOptions {
   verdicts: Map<ProviderId, Verdict>
   /** What belongs to no provider. */
   rest: Verdict
@@ -44,7 +31,7 @@ const operationsPerShop = 1_000
 const fewestShops = 2
 
 /** Payments are made, paid, captured, canceled and refunded under faults and kills; then everything is compared. */
-export async function playScenario(test: Test, options: ScenarioOptions): Promise<Report> {
+export async function playScenario(test: Test, options: TrafficOptions): Promise<Report> {
   const startedAt = performance.now()
   const { seed, providers, operations } = options
   const shops = Math.max(fewestShops, Math.ceil(operations / operationsPerShop))

@@ -33,7 +33,7 @@ interface Progress {
   isOver: boolean
 }
 
-const progressDeadlineMs = 120_000
+const progressDeadlineMs = 600_000
 
 /** Plays all journeys while faults come and go and the server is killed. Resolves when the last has ended. */
 export async function playTraffic(

@@ -73,7 +73,13 @@ function forecast(random: Random, provider: ProviderId): Rule[] {
       ...rulesFor(afterEffect, 0.03, 0.1),
       ...rulesFor(beforeEffect, 0.01, 0.05),
       ...rulesFor(webhookFaults, 0.03, 0.08),
-      { provider, fault: 'unauthorized', chance: 0.01 },
+      // A customer who came back to wrong credentials has not paid.
+      {
+        provider,
+        fault: 'unauthorized',
+        operation: random.pick(['create', 'capture', 'refund']),
+        chance: 0.05,
+      },
       ...listReadFaults(random, provider, 0.04),
       slow,
     ]
