@@ -1,4 +1,5 @@
-import { Kysely, PostgresDialect, sql } from 'kysely'
+import type { Socket } from 'node:net'
+import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
 
 /** Every module adds its own tables by declaration merging; its `queries.ts` takes only those. */
@@ -17,6 +18,13 @@ export interface TenantScope {
  */
 export interface Database {
   asTenant<Result>(scope: TenantScope, work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
+  /** `asTenant` for work that only reads: nobody waits for its end. */
+  readAsTenant<Result>(scope: TenantScope, work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
+  /** `asTenant` for work of exactly one statement: begun, done and committed in one round trip. */
+  asTenantOnce<Result>(
+    scope: TenantScope,
+    statement: (db: Kysely<Tables>) => Promise<Result>,
+  ): Promise<Result>
   asSystem<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   /** Single statements outside a transaction. */
   system: Kysely<Tables>
@@ -39,12 +47,14 @@ export function openDatabase(options: DatabaseOptions): Database {
   const app = openPool(options.urls.app, options.appConnections ?? 10, options.onError)
   const system = openPool(options.urls.system, options.systemConnections ?? 8, options.onError)
   return {
-    asTenant: (scope, work) =>
-      app.connection().execute((connection) => runTransaction(connection, asTenantOf(scope), work)),
-    asSystem: (work) => system.connection().execute((connection) => runTransaction(connection, '', work)),
-    system,
+    asTenant: (scope, work) => lend(app, (session) => runTransaction(session, asTenantOf(scope), work)),
+    readAsTenant: (scope, work) => lend(app, (session) => runReading(session, asTenantOf(scope), work)),
+    asTenantOnce: (scope, statement) =>
+      lend(app, (session) => runStatement(session, asTenantOf(scope), statement)),
+    asSystem: (work) => lend(system, (session) => runTransaction(session, undefined, work)),
+    system: new Kysely<Tables>({ dialect: new PostgresDialect({ pool: system }) }),
     close: async () => {
-      await Promise.all([app.destroy(), system.destroy()])
+      await Promise.all([app.end(), system.end()])
     },
   }
 }
@@ -54,23 +64,104 @@ function asTenantOf({ tenantId, productId }: TenantScope): string {
   return `; select set_config('app.tenant_id', ${tenant}, true), set_config('app.product_id', ${product}, true)`
 }
 
-/** Begins in one round trip what would take three: it stands before everything. */
+async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Result>): Promise<Result> {
+  const client = await pool.connect()
+  try {
+    return await use(sessionOf(client))
+  } finally {
+    client.release()
+  }
+}
+
+/** A lent connection: its statements leave at once and in order, without waiting for each other's answers. */
+interface Session {
+  client: pg.PoolClient
+  db: Kysely<Tables>
+  /** Called when the next statement of `db` has been handed to the connection. */
+  onStatement: (() => void) | undefined
+}
+
+const sessions = new WeakMap<pg.PoolClient, Session>()
+
+function sessionOf(client: pg.PoolClient): Session {
+  const known = sessions.get(client)
+  if (known !== undefined) return known
+  const session: Session = { client, db: openSession(() => session), onStatement: undefined }
+  sessions.set(client, session)
+  return session
+}
+
+function openSession(own: () => Session): Kysely<Tables> {
+  const query = (...args: Parameters<pg.PoolClient['query']>) => {
+    const { client, onStatement } = own()
+    const answer = client.query(...args)
+    onStatement?.()
+    return answer
+  }
+  const pool = { connect: async () => ({ query, release: () => undefined }), end: async () => undefined }
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: pool as unknown as PostgresPool }) })
+}
+
+/**
+ * A tenant's first statement follows the beginning without waiting for it: should that fail, row-level security
+ * leaves the statement nothing to do.
+ */
 async function runTransaction<Result>(
-  connection: Kysely<Tables>,
-  settings: string,
+  { client, db }: Session,
+  tenant: string | undefined,
   work: (db: Kysely<Tables>) => Promise<Result>,
 ): Promise<Result> {
+  const begun = begin(client, tenant)
   try {
-    const begin = `begin; set local statement_timeout = ${longestOnServerMs}${settings}`
-    await sql.raw(begin).execute(connection)
-    const result = await work(connection)
-    await sql`commit`.execute(connection)
+    if (tenant === undefined) await begun
+    const result = await work(db)
+    await begun
+    await client.query('commit')
     return result
   } catch (error) {
     // A connection that is gone has rolled back by itself.
-    await sql`rollback`.execute(connection).catch(() => undefined)
+    await Promise.allSettled([begun, client.query('rollback')])
     throw error
   }
+}
+
+async function runReading<Result>(
+  { client, db }: Session,
+  tenant: string,
+  work: (db: Kysely<Tables>) => Promise<Result>,
+): Promise<Result> {
+  const begun = begin(client, `; set local transaction_read_only = on${tenant}`)
+  try {
+    const result = await work(db)
+    await begun
+    return result
+  } finally {
+    void Promise.allSettled([begun, client.query('rollback')])
+  }
+}
+
+/** All three leave in one packet. After a statement that failed, a commit rolls back. */
+async function runStatement<Result>(
+  session: Session,
+  tenant: string,
+  statement: (db: Kysely<Tables>) => Promise<Result>,
+): Promise<Result> {
+  const { client } = session
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection
+  const handedOver = new Promise<void>((resolve) => (session.onStatement = resolve))
+  stream.cork()
+  const begun = begin(client, tenant)
+  const answer = statement(session.db)
+  await Promise.race([handedOver, answer.catch(() => undefined)])
+  session.onStatement = undefined
+  const committed = client.query('commit')
+  stream.uncork()
+  const [, result] = await Promise.all([begun, answer, committed])
+  return result
+}
+
+function begin(client: pg.PoolClient, tenant = ''): Promise<unknown> {
+  return client.query(`begin; set local statement_timeout = ${longestOnServerMs}${tenant}`)
 }
 
 /** Below the client's own limit: a statement that is given up is given up on both sides. */
@@ -78,19 +169,20 @@ const longestOnServerMs = 45_000
 /** A connection that a broken network swallowed would otherwise be waited for, for ever. */
 const longestStatementMs = 60_000
 
-function openPool(url: string, connections: number, onError: (error: Error) => void): Kysely<Tables> {
+function openPool(url: string, connections: number, onError: (error: Error) => void): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     query_timeout: longestStatementMs,
+    pipeline: true,
     types: { getTypeParser: readColumn },
   })
   // A connection that dies between two statements would otherwise end the process, lent or idle.
   pool.on('error', onError)
   pool.on('connect', (client) => client.on('error', onError))
-  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  return pool
 }
 
 const int8 = 20
