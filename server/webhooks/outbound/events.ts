@@ -1,8 +1,7 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
-import { insertWork } from '#jobs'
-import { type EventRow, insertEvents } from './queries.ts'
+import { callRecordEvents, type EventRow } from './queries.ts'
 
 export interface NewEvent {
   /** A type of the catalogue, such as `message.delivered`. */
@@ -24,15 +23,19 @@ export async function recordEvents(
   events: readonly NewEvent[],
   now: Date,
 ): Promise<void> {
-  if (events.length === 0) return
-  const rows = events.map((event) => toRow(scope, event, now))
-  const endpoints = await insertEvents(db, scope.productId, scope.tenantId, rows)
-  const work = rows.flatMap((row) =>
-    endpoints
-      .filter((endpoint) => wants(endpoint.events, row.type))
-      .map((endpoint) => deliveryOf(row, endpoint.id, now)),
+  if (events.length > 0) await sql`select ${eventRecording(scope, events, now)}`.execute(db)
+}
+
+/** `recordEvents` as an expression, for a statement that also records the fact: how many deliveries were opened. */
+export function eventRecording(
+  scope: TenantScope,
+  events: readonly NewEvent[],
+  now: Date,
+): RawBuilder<number> {
+  return callRecordEvents(
+    events.map((event) => toRow(scope, event, now)),
+    now,
   )
-  if (work.length > 0) await insertWork(db, work)
 }
 
 /** Filters are `*`, `noun.*` or a whole type. */

@@ -4,7 +4,7 @@ import { createDispatcher } from './dispatch.ts'
 import { routes } from './routes.ts'
 
 export { readEventsOf } from './event-log.ts'
-export { type NewEvent, recordEvents } from './events.ts'
+export { eventRecording, type NewEvent, recordEvents } from './events.ts'
 export { Delivery, EventSummary } from './schema.ts'
 
 /** Fields that every event's body starts with. */

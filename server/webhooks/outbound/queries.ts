@@ -1,4 +1,4 @@
-import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
+import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
 import type { JobsTables } from '#jobs'
 import type { OutboundTables } from './tables.ts'
 
@@ -7,22 +7,13 @@ export type EndpointRow = Selectable<OutboundTables['endpoints']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 
-/** Stores events of one tenant and answers who may want them, in one statement. */
-export function insertEvents(
-  db: Db,
-  productId: string,
-  tenantId: string,
-  events: readonly EventRow[],
-): Promise<Pick<EndpointRow, 'id' | 'events'>[]> {
-  return db
-    .with('stored', (inner) => inner.insertInto('events').values(events))
-    .selectFrom('endpoints')
-    .select(['id', 'events'])
-    .where('product_id', '=', productId)
-    .where((where) => where.or([where('tenant_id', 'is', null), where('tenant_id', '=', tenantId)]))
-    .where('active', '=', true)
-    .where('deleted_at', 'is', null)
-    .execute()
+/** See `migrations/0002_record_events.sql`. */
+export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
+  return sql<number>`record_events(
+    ${events.map((event) => event.id)}, ${events.map((event) => event.tenant_id)},
+    ${events.map((event) => event.product_id)}, ${events.map((event) => event.type)},
+    ${events.map((event) => event.entity)}, ${events.map((event) => event.body)},
+    ${events.map((event) => event.trace_id)}, ${events.map((event) => event.occurred_at)}, ${now})`
 }
 
 /** The endpoints that may want events of a tenant: its own and its product's. */
