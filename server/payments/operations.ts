@@ -11,7 +11,7 @@ import { deadlineOf, longestWaitMs, mostTries, type Operation } from './operatio
 import { type LogEntry, timeCall, writeLog } from './payment-log.ts'
 import type { MethodChoice, PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
 import { type PaymentRow, updatePayment } from './queries.ts'
-import { settleOperation } from './settlement.ts'
+import { settleAtOnce, settleOperation } from './settlement.ts'
 
 export interface CallResult {
   snapshot?: PaymentSnapshot
@@ -20,7 +20,8 @@ export interface CallResult {
 
 /** A call that is written down and will be made once the transaction has committed. */
 export interface PreparedCall {
-  paymentId: string
+  /** As it was written down. */
+  payment: PaymentRow
   operation: Operation
   account: Account
   run(): Promise<Outcome<CallResult>>
@@ -53,11 +54,9 @@ export async function prepareOperation(
 ): Promise<PreparedCall> {
   const logId = await writeLog(context, db, traceOf(scope, payment), toLogEntry(payment, wanted))
   const operation = toOperation(context, payment, wanted, logId)
-  await updatePayment(db, scope.tenantId, payment.id, {
-    operation: JSON.stringify(operation),
-    check_at: deadlineOf(context),
-  })
-  return toCall(context, payment, account, operation, wanted)
+  const change = { operation: JSON.stringify(operation), check_at: deadlineOf(context) }
+  await updatePayment(db, scope.tenantId, payment.id, change)
+  return toCall(context, { ...payment, ...change }, account, operation, wanted)
 }
 
 /** A call as the log has it before it is made. */
@@ -117,7 +116,7 @@ export function toCall(
       return provider.refund(ref, { refundId, amount, isFull, key }, providerContext)
     },
   }
-  return { paymentId: payment.id, operation, account, run: verbs[operation.kind] }
+  return { payment, operation, account, run: verbs[operation.kind] }
 }
 
 const notOffered: NotDone = {
@@ -136,12 +135,12 @@ export async function performCall(
   scope: TenantScope,
   call: PreparedCall,
 ): Promise<PerformedCall> {
-  const finished = await timeCall(() => tryCall(call), call.account.lastAnswer)
-  const payment = await context.database.asTenant(scope, (db) =>
-    settleOperation(context, db, scope, { ...call, ...finished }),
-  )
+  const ended = { ...call, ...(await timeCall(() => tryCall(call), call.account.lastAnswer)) }
+  const payment =
+    (await settleAtOnce(context, scope, ended)) ??
+    (await context.database.asTenant(scope, (db) => settleOperation(context, db, scope, ended)))
   wakeWork('delivery')
-  return { payment, outcome: finished.outcome }
+  return { payment, outcome: ended.outcome }
 }
 
 export interface TriedCall<Done> {

@@ -14,7 +14,7 @@ import { type PreparedCall, toCall, toLogEntry, toOperation } from './operations
 import { toLogRow } from './payment-log.ts'
 import { waitForOperation } from './operation-wait.ts'
 import type { MethodChoice } from './providers/provider.ts'
-import { insertPaymentWithCall, type PaymentRow } from './queries.ts'
+import { insertPaymentWithCall, type LogRow, type PaymentRow } from './queries.ts'
 import { runOperation } from './recovery.ts'
 import { routePayment } from './routing.ts'
 import type { NewCheckout, NewPayment } from './schema.ts'
@@ -43,13 +43,25 @@ export async function createPayment(
   input: PaymentInput,
   { idempotencyKey }: TakeOptions = {},
 ): Promise<PaymentRow> {
+  if (idempotencyKey !== undefined) return createOnce(context, scope, input, idempotencyKey)
+  const { database } = context
+  const { call, log } = await database.readAsTenant(scope, (db) => prepare(context, db, scope, input))
+  await database.asTenantOnce(scope, (db) => insertPaymentWithCall(db, call.payment, log))
+  return (await runOperation(context, scope, call)).payment
+}
+
+async function createOnce(
+  context: Context,
+  scope: TenantScope,
+  input: PaymentInput,
+  key: string,
+): Promise<PaymentRow> {
   const operation = input.checkout === true ? 'payments.checkout' : 'payments.create'
-  const once = { key: idempotencyKey, operation, request: input }
   let call: PreparedCall | undefined
   const { id } = await context.database.asTenant(scope, (db) =>
-    runOnce(db, scope, once, async () => {
+    runOnce(db, scope, { key, operation, request: input }, async () => {
       call = await storePayment(context, db, scope, input)
-      return { id: call.paymentId }
+      return { id: call.payment.id }
     }),
   )
   return call === undefined
@@ -64,15 +76,26 @@ export async function storePayment(
   scope: TenantScope,
   input: PaymentInput,
 ): Promise<PreparedCall> {
+  const { call, log } = await prepare(context, db, scope, input)
+  await insertPaymentWithCall(db, call.payment, log)
+  return call
+}
+
+/** Chooses the account and checks all that can be checked; writes nothing. */
+async function prepare(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  input: PaymentInput,
+): Promise<{ call: PreparedCall; log: LogRow }> {
   const { account, saved } = await routePayment(context, db, scope, input)
   const payment = toRow(context, scope, input, account)
   refuseImpossible(context, payment, account, saved)
   const wanted = { kind: 'create' as const, ...(saved !== undefined && { saved }) }
-  const call = toLogRow(context, scope, toLogEntry(payment, wanted))
-  const operation = toOperation(context, payment, wanted, call.id)
+  const log = toLogRow(context, scope, toLogEntry(payment, wanted))
+  const operation = toOperation(context, payment, wanted, log.id)
   const row = { ...payment, operation: JSON.stringify(operation), check_at: deadlineOf(context) }
-  await insertPaymentWithCall(db, row, call)
-  return toCall(context, row, account, operation, wanted)
+  return { call: toCall(context, row, account, operation, wanted), log }
 }
 
 /** What a provider certainly can't do is told before anything is stored. */

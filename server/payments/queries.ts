@@ -1,4 +1,4 @@
-import { type Kysely, type Selectable, sql, type Updateable } from 'kysely'
+import { type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
 import type { PaymentsTables } from './tables.ts'
 
 type Db = Kysely<PaymentsTables>
@@ -13,11 +13,57 @@ export async function insertPayment(db: Db, row: PaymentRow): Promise<void> {
 
 /** A payment with the call that will be made for it, in one statement. */
 export async function insertPaymentWithCall(db: Db, row: PaymentRow, call: LogRow): Promise<void> {
-  await db
-    .with('call', (inner) => inner.insertInto('payment_log').values(call))
-    .insertInto('payments')
-    .values(row)
+  // As JSON: sixty parameters cost more to write and to plan than the rows to store.
+  await sql`
+    with call as (
+      insert into payment_log select * from jsonb_populate_record(null::payment_log, ${JSON.stringify(call)})
+    )
+    insert into payments select * from jsonb_populate_record(null::payments, ${JSON.stringify(row)})`.execute(
+    db,
+  )
+}
+
+export interface CallEnd {
+  logId: string
+  change: Updateable<PaymentsTables['payment_log']>
+}
+
+/**
+ * Writes how a call ended, what that makes of its payment and the events that follow, in one statement, if nobody
+ * touched the payment since it was read as `known`. @returns whether that was so; else nothing was written.
+ */
+export async function changeUntouched(
+  db: Db,
+  known: PaymentRow,
+  change: PaymentChange,
+  call: CallEnd,
+  recording: RawBuilder<number>,
+): Promise<boolean> {
+  const rows = await db
+    .with('moved', (inner) =>
+      inner
+        .updateTable('payments')
+        .set(change)
+        .where('tenant_id', '=', known.tenant_id)
+        .where('id', '=', known.id)
+        .where('operation', '=', known.operation)
+        .where('status', '=', known.status)
+        .where('told', '=', known.told)
+        .where('updated_at', '=', known.updated_at)
+        .returning('id'),
+    )
+    .with('ended', (inner) =>
+      inner
+        .updateTable('payment_log')
+        .set(call.change)
+        .where('tenant_id', '=', known.tenant_id)
+        .where('id', '=', call.logId)
+        .where((where) => where.exists(where.selectFrom('moved').select('moved.id'))),
+    )
+    .selectFrom('moved')
+    .select(recording.as('opened'))
     .execute()
+  return rows.length > 0
 }
 
 /** Writes how a call ended and locks what it was about, in one statement. */
@@ -25,7 +71,7 @@ export function endCallAndLock(
   db: Db,
   tenantId: string,
   id: string,
-  call: { logId: string; change: Updateable<PaymentsTables['payment_log']> },
+  call: CallEnd,
 ): Promise<PaymentRow | undefined> {
   return db
     .with('call', (inner) =>

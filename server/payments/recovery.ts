@@ -28,8 +28,8 @@ export async function runOperation(
 ): Promise<{ payment: PaymentRow; outcome: Outcome<CallResult> }> {
   const { payment, outcome } = await performCall(context, scope, call)
   const wasState = outcome.outcome === 'refused' && outcome.error.kind === 'state'
-  const current = wasState ? await lookAtPayment(context, scope, call.paymentId, 'call') : payment
-  if (current === undefined) throw notFound('payment', call.paymentId)
+  const current = wasState ? await lookAtPayment(context, scope, call.payment.id, 'call') : payment
+  if (current === undefined) throw notFound('payment', call.payment.id)
   return { payment: current, outcome }
 }
 

@@ -11,13 +11,25 @@ import { readJson } from './presentation.ts'
 import type { Failure } from './providers/provider.ts'
 import { endCallAndLock, listRefunds, type PaymentChange, type PaymentRow, updateRefund } from './queries.ts'
 import { mergeRefund, type RefundStep, sumRefunded } from './refund-rows.ts'
-import { applySnapshot, savePayment } from './snapshots.ts'
+import { applyAtOnce, applySnapshot, savePayment } from './snapshots.ts'
 import { isOpen } from './status.ts'
 
 export interface EndedCall extends PreparedCall {
   outcome: Outcome<CallResult>
   answer: RecordedAnswer | undefined
   durationMs: number
+}
+
+/** The usual end of a call: it told a state, and nobody touched the payment meanwhile. Undefined where it is another. */
+export async function settleAtOnce(
+  context: Context,
+  scope: TenantScope,
+  call: EndedCall,
+): Promise<PaymentRow | undefined> {
+  const { outcome, payment, operation } = call
+  if (outcome.outcome !== 'done' || outcome.snapshot === undefined) return undefined
+  const end = { logId: operation.logId, change: endOf(call) }
+  return applyAtOnce(context, scope, payment, outcome.snapshot, end)
 }
 
 /** Writes down how a call ended and all that follows from it. The operation ends with it, unless nobody knows. */
@@ -28,7 +40,7 @@ export async function settleOperation(
   call: EndedCall,
 ): Promise<PaymentRow | undefined> {
   const ended = { logId: call.operation.logId, change: endOf(call) }
-  const payment = await endCallAndLock(db, scope.tenantId, call.paymentId, ended)
+  const payment = await endCallAndLock(db, scope.tenantId, call.payment.id, ended)
   if (payment === undefined) return undefined
   const { operation } = call
   const outcome = withoutOddRefund(call.outcome)

@@ -1,11 +1,19 @@
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { type NewEvent, recordEvents } from '#webhooks/outbound'
+import { eventRecording, type NewEvent, recordEvents } from '#webhooks/outbound'
 import { nextCheckAt } from './checks.ts'
 import { eventAbout, eventAboutRefund, traceOf } from './events.ts'
 import type { PaymentSnapshot, PaymentStatus } from './providers/provider.ts'
-import { listRefunds, type PaymentChange, type PaymentRow, type RefundRow, updatePayment } from './queries.ts'
+import {
+  type CallEnd,
+  changeUntouched,
+  listRefunds,
+  type PaymentChange,
+  type PaymentRow,
+  type RefundRow,
+  updatePayment,
+} from './queries.ts'
 import { isOver, type Operation } from './operation.ts'
 import { readJson } from './presentation.ts'
 import { mergeRefunds, type RefundStep, sumRefunded } from './refund-rows.ts'
@@ -34,15 +42,17 @@ export async function applySnapshot(
 }
 
 /** Refunds can only be of money that was taken: most payments need no look at them. */
+function mayHaveRefunds(payment: PaymentRow, snapshot: PaymentSnapshot): boolean {
+  return payment.status === 'confirmed' || snapshot.refunded > 0 || (snapshot.refunds?.length ?? 0) > 0
+}
+
 async function readRefunds(
   context: Context,
   db: Kysely<Tables>,
   payment: PaymentRow,
   snapshot: PaymentSnapshot,
 ) {
-  const mayHave =
-    payment.status === 'confirmed' || snapshot.refunded > 0 || (snapshot.refunds?.length ?? 0) > 0
-  if (!mayHave) return { refunds: [], steps: [] }
+  if (!mayHaveRefunds(payment, snapshot)) return { refunds: [], steps: [] }
   const known = await listRefunds(db, payment.tenant_id, payment.id)
   const operation = readJson<Operation>(payment.operation)
   const running = operation !== null && !isOver(context, operation) ? operation.refundId : undefined
@@ -64,13 +74,44 @@ export async function savePayment(
   { change, refunds, steps }: PaymentStep,
 ): Promise<PaymentRow> {
   const now = context.now()
-  const next: PaymentRow = { ...payment, ...change, told: true, updated_at: now } as PaymentRow
-  if (change.check_at === undefined && next.operation === null) {
-    next.check_at = nextCheckAt(next, refunds, now)
-  }
+  const next = rowAfter(payment, change, refunds, now)
   await updatePayment(db, payment.tenant_id, payment.id, differenceOf(payment, next))
   await recordEvents(db, traceOf(scope, payment), eventsBetween(payment, next, steps, now), now)
   return next
+}
+
+/**
+ * `applySnapshot` in one round trip, for a payment that had its call and nothing else since it was read.
+ * @returns undefined, with nothing written, where it takes more than that
+ */
+export async function applyAtOnce(
+  context: Context,
+  scope: TenantScope,
+  payment: PaymentRow,
+  snapshot: PaymentSnapshot,
+  call: CallEnd,
+): Promise<PaymentRow | undefined> {
+  if (mayHaveRefunds(payment, snapshot)) return undefined
+  const now = context.now()
+  const change = { ...changeOf(payment, snapshot, now), operation: null }
+  const next = rowAfter(payment, change, [], now)
+  const own = traceOf(scope, payment)
+  const recording = eventRecording(own, eventsBetween(payment, next, [], now), now)
+  const isDone = await context.database.asTenantOnce(scope, (db) =>
+    changeUntouched(db, payment, differenceOf(payment, next), call, recording),
+  )
+  return isDone ? next : undefined
+}
+
+function rowAfter(
+  payment: PaymentRow,
+  change: PaymentChange,
+  refunds: readonly RefundRow[],
+  now: Date,
+): PaymentRow {
+  const next: PaymentRow = { ...payment, ...change, told: true, updated_at: now } as PaymentRow
+  const isOpenEnded = change.check_at === undefined && next.operation === null
+  return isOpenEnded ? { ...next, check_at: nextCheckAt(next, refunds, now) } : next
 }
 
 function differenceOf(before: PaymentRow, after: PaymentRow): PaymentChange {

@@ -154,7 +154,7 @@ async function beginCharge(
     currency: row.currency,
     period_start: period.start,
     period_end: period.end,
-    payment_id: 'call' in stored ? stored.call.paymentId : null,
+    payment_id: 'call' in stored ? stored.call.payment.id : null,
     is_first: period.number === 1,
     attempt,
     failure: null,
