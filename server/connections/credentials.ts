@@ -30,9 +30,16 @@ interface CredentialField {
 export function credentialFields<Credentials>(
   provider: Provider<Credentials>,
 ): Record<string, CredentialField> {
+  const known = knownFields.get(provider.credentials)
+  if (known !== undefined) return known
   const schema = z.toJSONSchema(provider.credentials, { io: 'input', unrepresentable: 'any' })
-  return (schema.properties ?? {}) as Record<string, CredentialField>
+  const fields = (schema.properties ?? {}) as Record<string, CredentialField>
+  knownFields.set(provider.credentials, fields)
+  return fields
 }
+
+/** Reading a schema takes a millisecond, and every call to a provider asks which fields are secret. */
+const knownFields = new WeakMap<z.ZodType, Record<string, CredentialField>>()
 
 export function maskCredentials(provider: Provider<unknown>, credentials: object): Record<string, unknown> {
   const fields = credentialFields(provider)

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
 const timeLength = 10
@@ -27,10 +27,22 @@ export type IdPrefix =
 
 /** `msg_01k…`: 48 bits of milliseconds and 80 random bits, so ids sort by the time they were made. */
 export function createId(prefix: IdPrefix, now: Date = new Date()): string {
-  const bytes = randomBytes(randomLength)
   let random = ''
-  for (const byte of bytes) random += alphabet[byte & 31]
+  for (const byte of takeRandom()) random += alphabet[byte & 31]
   return `${prefix}_${encodeTime(now)}${random}`
+}
+
+/** Fetched for many ids at once: a system call for each would cost more than all the rest of it. */
+const pool = Buffer.alloc(randomLength * 256)
+let used = pool.length
+
+function takeRandom(): Uint8Array {
+  if (used === pool.length) {
+    randomFillSync(pool)
+    used = 0
+  }
+  used += randomLength
+  return pool.subarray(used - randomLength, used)
 }
 
 /** The smallest id of a moment: bounds for partitions and for time filters over ids. */

@@ -75,13 +75,19 @@ function findAll({ text, places }: View, needle: string): Array<{ start: number;
 /** The text and all that it can be read as under three layers of escapes, such as JSON inside a form. */
 function listViews(text: string): View[] {
   const views = new Map<string, View>()
-  let layer: View[] = [{ text, places: Uint32Array.from({ length: text.length + 1 }, (_, at) => at) }]
+  let layer: View[] = [viewAsIs(text)]
   for (let depth = 0; depth <= maxLayers; depth += 1) {
     const fresh = layer.filter((view) => !views.has(view.text))
     for (const view of fresh) views.set(view.text, view)
     layer = fresh.flatMap((view) => escapes.map((escape) => decodeView(view, escape)))
   }
   return [...views.values()]
+}
+
+function viewAsIs(text: string): View {
+  const places = new Uint32Array(text.length + 1)
+  for (let at = 0; at < places.length; at += 1) places[at] = at
+  return { text, places }
 }
 
 const maxLayers = 3
@@ -119,6 +125,7 @@ function decodePercent(escape: string): string {
 }
 
 function decodeView(view: View, { pattern, decode }: Escape): View {
+  if (view.text.search(pattern) === -1) return view
   const places = new Uint32Array(view.places.length)
   let text = ''
   let from = 0

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from '#core/context.ts'
-import type { TenantScope } from '#core/database.ts'
+import type { Database, TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
+import { createRecent, type Recent } from '#core/recent.ts'
 import { hashKey, isWellFormedKey } from './key-format.ts'
 import {
   findKeyByHash,
@@ -86,10 +87,10 @@ export async function scopeFor(
     if (caller.tenantId !== tenantId) throw notFound('tenant', tenantId)
     return { tenantId, productId: caller.productId, traceId }
   }
-  const tenant = await findTenant(context.database.system, tenantId)
-  const visible = tenant !== undefined && (caller.kind === 'admin' || tenant.product_id === caller.productId)
+  const productId = await findProductOf(context, tenantId)
+  const visible = productId !== undefined && (caller.kind === 'admin' || productId === caller.productId)
   if (!visible) throw notFound('tenant', tenantId)
-  return { tenantId, productId: tenant.product_id, traceId }
+  return { tenantId, productId, traceId }
 }
 
 /** The scope of a tenant named by a request that proves itself otherwise, such as a provider's webhook. */
@@ -98,8 +99,21 @@ export async function findTenantScope(
   tenantId: string,
   traceId: string,
 ): Promise<TenantScope | undefined> {
-  const tenant = await findTenant(context.database.system, tenantId)
-  return tenant === undefined ? undefined : { tenantId: tenant.id, productId: tenant.product_id, traceId }
+  const productId = await findProductOf(context, tenantId)
+  return productId === undefined ? undefined : { tenantId, productId, traceId }
+}
+
+const recentProducts = new WeakMap<Database, Recent<string, string>>()
+
+/** A tenant never changes its product. */
+async function findProductOf({ database }: Context, tenantId: string): Promise<string | undefined> {
+  const products = recentProducts.get(database) ?? createRecent({ most: 10_000, forMs: 10 * 60_000 })
+  recentProducts.set(database, products)
+  const known = products.get(tenantId)
+  if (known !== undefined) return known
+  const tenant = await findTenant(database.system, tenantId)
+  if (tenant !== undefined) products.set(tenantId, tenant.product_id)
+  return tenant?.product_id
 }
 
 /** The products of many tenants at once, for work that begins with rows of all of them. */
