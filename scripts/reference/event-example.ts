@@ -63,6 +63,9 @@ const values: Readonly<Record<string, unknown>> = {
   method_id: 'pmt_01kbkq8d3r5f7hx2b9zt6ye0wc',
   refund_status: 'succeeded',
   failure: null,
+  failing_since: '2026-11-20T03:04:05.000Z',
+  last_error: 'HTTP 503',
+  percent: 50,
 }
 
 const email = {
@@ -112,6 +115,8 @@ const plan = {
   status: 'active',
 }
 
+const endpointUrl = { url: 'https://tableflow.example/events' }
+
 /** What one type has otherwise. */
 const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'message.received': received,
@@ -127,6 +132,9 @@ const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'payment.disputed': { status: 'confirmed' },
   'payment.drift_detected': { status: 'confirmed' },
   'checkout.completed': { status: 'confirmed', checkout_id: 'chk_01kbkq4a7n6g1rs8h3vd0yb5te' },
+  'endpoint.failing': endpointUrl,
+  'endpoint.disabled': endpointUrl,
+  'endpoint.recovered': { ...endpointUrl, failing_since: null, last_error: null },
   'provider.reported': {
     provider: 'meta',
     subject: 'phone_number_quality',

@@ -70,6 +70,9 @@ export const settings = z.object({
     .max(60_000)
     .default(15_000)
     .meta({ description: 'Longest wait for the answer of an endpoint that receives events.' }),
+  PIPECORE_ENDPOINT_DISABLED_AFTER_DAYS: z.coerce.number().min(0.01).max(365).default(5).meta({
+    description: 'Days for which an endpoint may do nothing but fail before it is disabled.',
+  }),
   PIPECORE_MESSAGES_KEPT_DAYS: z.coerce.number().int().min(1).max(3650).default(365).meta({
     description: 'Days after which messages and their stories are deleted. Attachments go after 7.',
   }),
@@ -95,6 +98,7 @@ export interface Config {
   logLevel: string
   providerTimeoutMs: number
   endpointTimeoutMs: number
+  endpointDisabledAfterDays: number
   messagesKeptDays: number
   paymentLogKeptDays: number
   sandboxPort: number
@@ -152,6 +156,7 @@ function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string,
     logLevel: values.PIPECORE_LOG_LEVEL,
     providerTimeoutMs: values.PIPECORE_PROVIDER_TIMEOUT_MS,
     endpointTimeoutMs: values.PIPECORE_ENDPOINT_TIMEOUT_MS,
+    endpointDisabledAfterDays: values.PIPECORE_ENDPOINT_DISABLED_AFTER_DAYS,
     messagesKeptDays: values.PIPECORE_MESSAGES_KEPT_DAYS,
     paymentLogKeptDays: values.PIPECORE_PAYMENT_LOG_KEPT_DAYS,
     sandboxPort: values.SANDBOX_PORT,

@@ -8,6 +8,7 @@ export { insertWork, type NewWork } from './new-work.ts'
 export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
+export { changeSeries, type SeriesChange } from './work-queries.ts'
 export { createWorkLoop, type WorkLoopOptions } from './work-loop.ts'
 
 export const jobs: Module = {

@@ -11,6 +11,10 @@ export interface NewWork {
   /** Id of the body in its own append-only log. */
   ref: string
   run_at: Date
+  /** The series whose lane it is in (`series/…`), where it has one. */
+  series?: string
+  /** It stays behind earlier work of its series with the same key. */
+  order_key?: string
 }
 
 /** Opens work whose body the caller stores in the same transaction; call `wakeWork` once that has committed. */

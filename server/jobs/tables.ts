@@ -1,3 +1,4 @@
+import type { Generated } from 'kysely'
 import type { WorkKind } from './work.ts'
 
 export interface JobsTables {
@@ -12,6 +13,19 @@ export interface JobsTables {
     lease_until: Date | null
     attempts: number
     token: string | null
+    series: string | null
+    order_key: string | null
+    number: number | null
+    place: Generated<number>
+  }
+  work_series: {
+    series: string
+    last_number: Generated<number>
+    paused_until: Date | null
+    most_running: number | null
+    per_second: number | null
+    owner: string | null
+    owner_until: Date | null
   }
   dead_work: {
     id: string
@@ -24,6 +38,9 @@ export interface JobsTables {
     attempts: number
     error: string
     died_at: Date
+    series: string | null
+    order_key: string | null
+    number: number | null
   }
   jobs: {
     id: string

@@ -17,6 +17,7 @@ import {
   dropWaiting,
   findDemand,
   freeSlot,
+  nextTurnInMs,
   type Slots,
   takeSlot,
 } from './work-slots.ts'
@@ -55,6 +56,10 @@ interface LoopState<Detail> {
   runs: Set<Run>
   finisher: Finisher<Detail>
   nudge: Nudge
+  /** Names this loop as the one that works on a series with limits. */
+  worker: string
+  /** Calls when a rate lets the next run start. */
+  turn: NodeJS.Timeout | undefined
   /** Runs, finishes and hand-backs under way. */
   active: Set<Promise<void>>
   /** The loop had room for nothing when it looked. */
@@ -85,6 +90,8 @@ export function createWorkLoop<Detail = unknown>(
     runs: new Set(),
     finisher: createFinisher(options),
     nudge: createNudge(),
+    worker: randomUUID(),
+    turn: undefined,
     active: new Set(),
     full: false,
     after: '',
@@ -171,6 +178,7 @@ async function claim<Detail>(
     token: randomUUID(),
     leaseSeconds: options.leaseSeconds,
     now: options.now(),
+    worker: state.worker,
   })
   state.after = answer.after
   addClaims(state.slots, demand, answer.claims)
@@ -186,6 +194,12 @@ function startWaiting<Detail>(state: LoopState<Detail>): void {
       track(state, state.finisher.giveBack(next, 'release'))
     } else track(state, runClaim(state, next))
   }
+  const waitMs = nextTurnInMs(state.slots)
+  if (waitMs === undefined || state.turn !== undefined) return
+  state.turn = setTimeout(() => {
+    state.turn = undefined
+    startWaiting(state)
+  }, waitMs)
 }
 
 /** Too little of the lease is left to start with. */
@@ -230,6 +244,7 @@ async function endRuns<Detail>(
   graceMs: number,
 ): Promise<void> {
   const { runs, finisher } = state
+  clearTimeout(state.turn)
   const deadline = performance.now() + graceMs
   await settleWithin([claiming], graceMs)
   await settleWithin(state.active, deadline - performance.now())

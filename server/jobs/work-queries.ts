@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import type { JobsTables } from './tables.ts'
-import type { Claim, WorkItem, WorkKind, WorkResult } from './work.ts'
+import type { Claim, SeriesLimits, WorkItem, WorkKind, WorkResult } from './work.ts'
 
 type Db = Kysely<JobsTables>
 
@@ -15,6 +15,8 @@ export interface ClaimRequest {
   token: string
   leaseSeconds: number
   now: Date
+  /** This process: a series with limits is worked on by one at a time. */
+  worker?: string
 }
 
 export interface ClaimAnswer {
@@ -32,6 +34,10 @@ interface ClaimRow {
   ref: string
   run_at: Date
   attempts: number
+  series: string | null
+  number: number | null
+  most_running: number | null
+  per_second: number | null
   next_after: string
   complete: boolean
 }
@@ -44,11 +50,17 @@ export async function claimWork(db: Db, request: ClaimRequest): Promise<ClaimAns
   const { rows } = await sql<ClaimRow>`select * from claim_work(
     ${request.kind}, ${request.after}, ${lanesPerClaim}, ${request.total}, ${request.perLane},
     ${[...request.rooms.keys()]}, ${[...request.rooms.values()]},
-    ${request.token}, ${request.leaseSeconds}, ${request.now})`.execute(db)
+    ${request.token}, ${request.leaseSeconds}, ${request.now}, ${request.worker ?? null})`.execute(db)
   const claims = rows.flatMap((row) =>
-    row.id === null ? [] : [{ item: toItem(request.kind, row.id, row), token: request.token, claimedAt }],
+    row.id === null
+      ? []
+      : [{ item: toItem(request.kind, row.id, row), limits: limitsOf(row), token: request.token, claimedAt }],
   )
   return { claims, after: rows[0]?.next_after ?? '', complete: rows[0]?.complete ?? true }
+}
+
+function limitsOf({ most_running: mostRunning, per_second: perSecond }: ClaimRow): SeriesLimits | undefined {
+  return mostRunning === null && perSecond === null ? undefined : { mostRunning, perSecond }
 }
 
 function toItem(kind: WorkKind, id: string, row: ClaimRow): WorkItem {
@@ -61,6 +73,8 @@ function toItem(kind: WorkKind, id: string, row: ClaimRow): WorkItem {
     ref: row.ref,
     runAt: row.run_at,
     attempt: row.attempts,
+    series: row.series,
+    number: row.number,
   }
 }
 
@@ -127,4 +141,26 @@ function sortById<Entry>(entries: readonly Entry[], idOf: (entry: Entry) => stri
 /** Must run outside a transaction. Before PostgreSQL 17 only an owner may: then it does nothing. */
 export async function vacuumWork(db: Db): Promise<void> {
   await sql`vacuum (skip_locked, index_cleanup on, truncate off) work`.execute(db)
+}
+
+export interface SeriesChange {
+  /** Nothing of it is claimed before; null ends a pause. */
+  pausedUntil?: Date | null
+  mostRunning?: number | null
+  perSecond?: number | null
+}
+
+/** Pauses a series or changes its limits; what is not named stays. */
+export async function changeSeries(db: Db, series: string, change: SeriesChange): Promise<void> {
+  const columns = {
+    ...(change.pausedUntil !== undefined && { paused_until: change.pausedUntil }),
+    ...(change.mostRunning !== undefined && { most_running: change.mostRunning }),
+    ...(change.perSecond !== undefined && { per_second: change.perSecond }),
+  }
+  const empty = { paused_until: null, most_running: null, per_second: null, owner: null, owner_until: null }
+  await db
+    .insertInto('work_series')
+    .values({ series, ...empty, ...columns })
+    .onConflict((conflict) => conflict.column('series').doUpdateSet({ series, ...columns }))
+    .execute()
 }

@@ -23,8 +23,10 @@ function claimsOf(lane: string, count: number): Claim[] {
       ref: id,
       runAt: new Date(0),
       attempt: 1,
+      series: null,
+      number: null,
     }
-    return { item, token: '', claimedAt: 0 }
+    return { item, limits: undefined, token: '', claimedAt: 0 }
   })
 }
 

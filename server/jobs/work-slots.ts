@@ -1,3 +1,12 @@
+import {
+  mayStart,
+  nextStartInMs,
+  noteClaim,
+  noteEnd,
+  noteStart,
+  roomsOf,
+  type SeriesBook,
+} from './series-limits.ts'
 import type { Claim } from './work.ts'
 
 /**
@@ -12,6 +21,10 @@ export interface Slots {
   lanes: Map<string, Lane>
   /** Names of lanes with waiting claims; the first has the next turn. */
   turns: Set<string>
+  /** Series with limits, by name. */
+  series: SeriesBook
+  /** Running attempts that are not first ones: they never take more than half of the slots. */
+  retrying: number
 }
 
 interface Lane {
@@ -29,14 +42,14 @@ export interface Demand {
 }
 
 export function createSlots(count: number, laneCap: number): Slots {
-  return { count, laneCap, running: 0, lanes: new Map(), turns: new Set() }
+  return { count, laneCap, running: 0, lanes: new Map(), turns: new Set(), series: new Map(), retrying: 0 }
 }
 
 /** What to claim now; undefined while no slot is free. */
 export function findDemand(slots: Slots): Demand | undefined {
   if (slots.running >= slots.count) return undefined
   const perLane = shareOf(slots) + aheadOf(slots)
-  const rooms = new Map<string, number>()
+  const rooms = roomsOf(slots.series, performance.now())
   for (const [name, lane] of slots.lanes) {
     const room = Math.max(0, perLane - lane.running - lane.waiting.length)
     lane.more = room === 0
@@ -50,6 +63,7 @@ export function addClaims(slots: Slots, demand: Demand, claims: readonly Claim[]
   for (const [name, added] of Map.groupBy(claims, (claim) => claim.item.lane)) {
     const lane = slots.lanes.get(name) ?? { running: 0, waiting: [], more: false }
     lane.waiting.push(...added)
+    for (const claim of added) noteClaim(slots.series, claim, performance.now())
     lane.more = added.length >= (demand.rooms.get(name) ?? demand.perLane)
     slots.lanes.set(name, lane)
     slots.turns.add(name)
@@ -60,20 +74,40 @@ export function addClaims(slots: Slots, demand: Demand, claims: readonly Claim[]
 export function takeSlot(slots: Slots): Claim | undefined {
   for (const name of slots.turns) {
     const lane = slots.lanes.get(name)
-    if (!lane || lane.running >= shareOf(slots)) continue
-    const claim = lane.waiting.shift()
+    const [next] = lane?.waiting ?? []
+    if (!lane || !next || !mayTakeSlot(slots, lane, next)) continue
+    lane.waiting.shift()
     slots.turns.delete(name)
     if (lane.waiting.length > 0) slots.turns.add(name)
     lane.running += 1
     slots.running += 1
-    return claim
+    if (isRetry(next)) slots.retrying += 1
+    noteStart(slots.series, next.item.series)
+    return next
   }
   return undefined
+}
+
+function mayTakeSlot(slots: Slots, lane: Lane, claim: Claim): boolean {
+  if (lane.running >= shareOf(slots)) return false
+  if (isRetry(claim) && slots.retrying >= Math.ceil(slots.count / 2)) return false
+  return mayStart(slots.series, claim.item.series, performance.now())
+}
+
+function isRetry({ item }: Claim): boolean {
+  return item.series !== null && item.attempt > 1
+}
+
+/** Milliseconds until a slot may be taken that only a rate keeps free; undefined when there is none. */
+export function nextTurnInMs(slots: Slots): number | undefined {
+  return nextStartInMs(slots.series)
 }
 
 /** @returns whether the lane is worth another claim. */
 export function freeSlot(slots: Slots, claim: Claim): boolean {
   slots.running -= 1
+  if (isRetry(claim)) slots.retrying -= 1
+  noteEnd(slots.series, claim.item.series, true)
   const lane = slots.lanes.get(claim.item.lane)
   if (!lane) return false
   lane.running -= 1
@@ -87,7 +121,9 @@ export function dropWaiting(slots: Slots, isDropped: (claim: Claim) => boolean):
   for (const name of slots.turns) {
     const lane = slots.lanes.get(name)
     if (!lane) continue
-    dropped.push(...lane.waiting.filter(isDropped))
+    const out = lane.waiting.filter(isDropped)
+    for (const claim of out) noteEnd(slots.series, claim.item.series, false)
+    dropped.push(...out)
     lane.waiting = lane.waiting.filter((claim) => !isDropped(claim))
     if (lane.waiting.length > 0) continue
     slots.turns.delete(name)

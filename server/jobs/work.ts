@@ -5,8 +5,12 @@ export type WorkKind = 'job' | 'delivery'
 export interface WorkItem {
   id: string
   kind: WorkKind
-  /** Whose turn it is in fair claims: a tenant, an endpoint, or the platform. */
+  /** Whose turn it is in fair claims: a tenant, a tenant's share of a series, or the platform. */
   lane: string
+  /** What the lane is a part of: its work is numbered and shares limits. */
+  series: string | null
+  /** Its number in the series, the same at every attempt. */
+  number: number | null
   tenantId: string | null
   productId: string | null
   ref: string
@@ -25,6 +29,14 @@ export type WorkResult<Detail = unknown> = (
   detail?: Detail
 }
 
+/** Limits of a series, over all processes. */
+export interface SeriesLimits {
+  /** Runs at the same time. */
+  mostRunning: number | null
+  /** Starts a second. */
+  perSecond: number | null
+}
+
 export interface FinishedWork<Detail = unknown> {
   item: WorkItem
   result: WorkResult<Detail>
@@ -34,6 +46,7 @@ export interface FinishedWork<Detail = unknown> {
 
 export interface Claim {
   item: WorkItem
+  limits: SeriesLimits | undefined
   /** The fence: made anew for every claim, replaced when somebody else claims the row. */
   token: string
   /** Milliseconds of the monotonic clock, from before the claim was sent. */

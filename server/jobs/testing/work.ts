@@ -30,6 +30,8 @@ export interface WorkSeed {
   kind?: WorkKind
   runAt?: Date
   tenantId?: string
+  series?: string
+  orderKey?: string
 }
 
 export async function addWork(database: Database, items: readonly WorkSeed[]): Promise<void> {
@@ -44,6 +46,9 @@ export async function addWork(database: Database, items: readonly WorkSeed[]): P
     lease_until: null,
     attempts: 0,
     token: null,
+    series: item.series ?? null,
+    order_key: item.orderKey ?? null,
+    number: null,
   }))
   for (let start = 0; start < rows.length; start += 1000) {
     await database.system

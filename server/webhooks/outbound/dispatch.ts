@@ -1,208 +1,217 @@
+import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
-import { PipeError } from '#core/errors.ts'
+import type { Tables } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
 import type { Worker } from '#core/module.ts'
-import { OutboundError } from '#core/outbound.ts'
-import { scrubText } from '#core/scrub.ts'
-import { createWorkLoop, type FinishedWork, type WorkItem, type WorkResult } from '#jobs'
-import { type OpenEndpoint, openEndpoint } from './endpoints.ts'
+import { changeSeries, createWorkLoop, type FinishedWork, type WorkItem, type WorkResult } from '#jobs'
+import { attemptDelivery, type AttemptReport, failed } from './attempt.ts'
+import { createDeliverySource, createEndpointOpener, type DeliverySource } from './delivery-source.ts'
+import { recordHealth } from './health-record.ts'
 import {
   type AttemptRow,
   countAttempts,
+  type DeliveryEndpointRow,
   type EventRow,
-  findDelivery,
   insertAttempts,
   updateEndpoint,
 } from './queries.ts'
-import { nextWaitMs, retryAfterMs } from './retry-schedule.ts'
-import { signEvent } from './signing.ts'
+import { nextWaitMs } from './retry-schedule.ts'
 
-const maxAnswerBytes = 16 * 1024
-const shownAnswerLength = 1000
 /** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
 const leaseSeconds = 15
 const pausePollMs = 5 * 60 * 1000
 /** As long as retries would go on. */
 const longestPauseMs = 3 * 24 * 60 * 60 * 1000
+/** How long an endpoint is left alone that asks for patience without saying for how long. */
+const throttleMs = 30_000
+/** After a gateway that could not reach the receiver. */
+const gatewayPauseMs = 10_000
 
-export interface AttemptReport {
-  delivered: boolean
-  status: number | null
-  error: string | null
-  response: string | null
-  durationMs: number
-  /** Said by the receiver. */
-  retryAfterMs?: number
-  /** The receiver wants no more events (410). */
-  gone: boolean
+interface Dispatcher {
+  context: Context
+  source: ReturnType<typeof createDeliverySource>
+  open: ReturnType<typeof createEndpointOpener>
 }
 
-/** Posts one event once. Never throws: what went wrong is in the report. */
-export async function attemptDelivery(
-  context: Context,
-  endpoint: OpenEndpoint,
-  event: EventRow,
-): Promise<AttemptReport> {
-  const startedAt = context.now()
-  try {
-    const answer = await context.endpointOutbound.request({
-      method: 'POST',
-      url: endpoint.url,
-      headers: {
-        ...endpoint.headers,
-        'content-type': 'application/json',
-        'user-agent': 'PipeCore',
-        traceparent: `00-${event.trace_id}-${event.trace_id.slice(0, 16)}-01`,
-        ...signEvent(event.id, event.body, endpoint.secrets, startedAt),
-      },
-      body: event.body,
-      timeoutMs: context.config.endpointTimeoutMs,
-      maxResponseBytes: maxAnswerBytes,
-    })
-    const delivered = answer.status >= 200 && answer.status < 300
-    const waitMs = retryAfterMs(answer.headers['retry-after'], context.now())
-    return {
-      delivered,
-      status: answer.status,
-      error: delivered ? null : explainStatus(answer.status),
-      response: showAnswer(answer.body, endpoint),
-      durationMs: answer.durationMs,
-      gone: answer.status === 410,
-      ...(waitMs !== undefined && !delivered && { retryAfterMs: waitMs }),
-    }
-  } catch (error) {
-    const known = error instanceof OutboundError
-    if (!known) context.log.error({ err: error, event_id: event.id }, 'delivery failed on our side')
-    return {
-      delivered: false,
-      status: null,
-      error: known ? error.message : 'The delivery failed on our side and will be tried again.',
-      response: null,
-      durationMs: known ? error.durationMs : 0,
-      gone: false,
-    }
-  }
+/** What became of a delivery, for the transaction that ends it. */
+interface Delivered extends AttemptReport {
+  /** How many posts there were, this one counted: claims of processes that died before they posted are none. */
+  post: number
+  recordedAt: Date
+  /** The endpoint was known to be unwell: a success is news. */
+  wasUnwell: boolean
+  outcome: AttemptRow['outcome']
 }
 
-function explainStatus(status: number): string {
-  if (status >= 300 && status < 400)
-    return `HTTP ${status}: redirects are not followed; register the final URL.`
-  if (status === 410) return 'HTTP 410: the receiver wants no more events; the endpoint was disabled.'
-  return `HTTP ${status}`
-}
-
-function showAnswer(body: Buffer, endpoint: OpenEndpoint): string {
-  const text = body.toString('utf8').replaceAll('\u0000', '')
-  return scrubText(text, [...endpoint.secrets, ...Object.values(endpoint.headers)]).slice(
-    0,
-    shownAnswerLength,
-  )
-}
-
-/** The loop that delivers events; a lane is an endpoint, so one that hangs holds up nobody else. */
+/** The loop that delivers events; a lane is a tenant's share of an endpoint, so one that hangs holds up nobody else. */
 export function createDispatcher(context: Context): Worker {
-  return createWorkLoop<CountedReport>({
+  const dispatcher = {
+    context,
+    source: createDeliverySource(context),
+    open: createEndpointOpener(context),
+  }
+  return createWorkLoop<Delivered>({
     database: context.database,
     kind: 'delivery',
     leaseSeconds,
     log: context.log,
     now: context.now,
-    run: (item) => deliver(context, item),
-    record: async (db, finished) => {
-      await insertAttempts(
-        db,
-        finished.flatMap((work) => toAttempt(context, work)),
-      )
-      for (const { item, result } of finished) {
-        if (result.detail?.gone !== true) continue
-        const reason = 'The receiver answered 410 Gone.'
-        await updateEndpoint(db, item.lane, {
-          active: false,
-          disabled_reason: reason,
-          updated_at: context.now(),
-        })
-      }
-    },
+    run: (item) => deliver(dispatcher, item),
+    record: (db, finished) => record(context, db, finished),
   })
 }
 
-/** With how many posts there were, this one counted: claims of processes that died before they posted are none. */
-interface CountedReport extends AttemptReport {
-  post: number
-}
-
-async function deliver(context: Context, item: WorkItem): Promise<WorkResult<CountedReport>> {
-  const { system } = context.database
-  const post = item.attempt === 1 ? 1 : (await countAttempts(system, item.ref, item.id)) + 1
-  const { result, report } = await tryDelivery(context, item, post)
-  return report === undefined ? result : { ...result, detail: { ...report, post } }
-}
-
-interface Tried {
-  result: WorkResult<CountedReport>
-  report?: AttemptReport
-}
-
-async function tryDelivery(context: Context, item: WorkItem, post: number): Promise<Tried> {
-  const found = await findDelivery(context.database.system, item.ref, item.lane)
-  if (found?.endpoint === undefined)
-    return undeliverable('The endpoint was deleted, or the event is past its retention.')
-  const { event, endpoint } = found
-  const now = context.now()
-  if (endpoint.disabled_reason !== null)
-    return undeliverable(`The endpoint is disabled: ${endpoint.disabled_reason}`)
-  if (!endpoint.active) {
-    const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
-    if (isStale) return undeliverable('The endpoint was switched off for too long.')
-    return { result: { kind: 'retry', runAt: new Date(now.getTime() + pausePollMs), counts: false } }
+async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResult<Delivered>> {
+  const { context } = dispatcher
+  const { event, endpoint } = await dispatcher.source({ eventId: item.ref, endpointId: endpointOf(item) })
+  const post = item.attempt === 1 ? 1 : (await countAttempts(context.database.system, item.ref, item.id)) + 1
+  const facts = {
+    post,
+    recordedAt: event?.occurred_at ?? item.runAt,
+    wasUnwell: (endpoint?.health ?? 'healthy') !== 'healthy',
   }
-  const open = await openEndpoint(context, endpoint).catch((error: unknown) => {
-    if (error instanceof PipeError) return undefined
-    throw error
-  })
-  const report = open === undefined ? unopened : await attemptDelivery(context, open, event)
-  return { result: resultOf(report, post, now), report }
+  const found = judge(context, { event, endpoint })
+  if ('dead' in found) {
+    const detail = { ...failed(found.dead), ...facts, outcome: 'dead' as const }
+    return { kind: 'dead', error: found.dead, detail }
+  }
+  if ('waitUntil' in found) return { kind: 'retry', runAt: found.waitUntil, counts: false }
+  const now = context.now()
+  const open = await dispatcher.open(found.endpoint)
+  const report =
+    open === undefined ? failed(unopened) : await attemptDelivery(context, open, found.event, item.number)
+  const result = resultOf(report, post, { now, event: found.event })
+  return { ...result, detail: { ...report, ...facts, outcome: outcomeOf(report, result) } }
 }
 
-const unopened: AttemptReport = {
-  delivered: false,
-  status: null,
-  error: 'The secret of the endpoint can not be opened with the master key PipeCore has.',
-  response: null,
-  durationMs: 0,
-  gone: false,
+const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'
+
+function endpointOf({ series, lane }: WorkItem): string {
+  return series ?? lane
 }
 
-function undeliverable(error: string): Tried {
-  const report = { delivered: false, status: null, error, response: null, durationMs: 0, gone: false }
-  return { result: { kind: 'dead', error }, report }
+type Judged = { dead: string } | { waitUntil: Date } | { event: EventRow; endpoint: DeliveryEndpointRow }
+
+/** Whether it can be delivered now. */
+function judge(context: Context, { event, endpoint }: DeliverySource): Judged {
+  if (event === undefined || endpoint === undefined)
+    return { dead: 'The endpoint was deleted, or the event is past its retention.' }
+  if (endpoint.disabled_reason !== null)
+    return { dead: `The endpoint is disabled: ${endpoint.disabled_reason}` }
+  const now = context.now()
+  const { health, paused_until: pausedUntil } = endpoint
+  // It was claimed when the endpoint was not yet paused.
+  if (health === 'open' && pausedUntil !== null && pausedUntil > now) return { waitUntil: pausedUntil }
+  if (endpoint.active) return { event, endpoint }
+  const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
+  if (isStale) return { dead: 'The endpoint was switched off for too long.' }
+  return { waitUntil: new Date(now.getTime() + pausePollMs) }
 }
 
-function resultOf(report: AttemptReport, post: number, now: Date): WorkResult<CountedReport> {
+interface Moment {
+  now: Date
+  event: EventRow
+}
+
+function resultOf(report: AttemptReport, post: number, { now, event }: Moment): WorkResult<Delivered> {
   if (report.delivered) return { kind: 'done' }
+  const error = report.error ?? 'failed'
+  if (isThrottled(report)) {
+    // Patience uses up no attempt, but has an end.
+    const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
+    if (isStale) return { kind: 'dead', error }
+    return { kind: 'retry', runAt: new Date(now.getTime() + throttleOf(report)), counts: true }
+  }
   const scheduledMs = nextWaitMs(post, Math.random())
-  if (report.gone || scheduledMs === undefined) return { kind: 'dead', error: report.error ?? 'failed' }
+  if (report.gone || scheduledMs === undefined) return { kind: 'dead', error }
   const waitMs = Math.max(scheduledMs, report.retryAfterMs ?? 0)
   return { kind: 'retry', runAt: new Date(now.getTime() + waitMs), counts: true }
 }
 
-function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<CountedReport>): AttemptRow[] {
+function isThrottled({ status }: AttemptReport): boolean {
+  return status === 429
+}
+
+function throttleOf({ retryAfterMs }: AttemptReport): number {
+  return retryAfterMs ?? throttleMs
+}
+
+function outcomeOf(report: AttemptReport, { kind }: WorkResult): AttemptRow['outcome'] {
+  if (kind === 'done') return 'delivered'
+  if (kind === 'dead') return 'dead'
+  return isThrottled(report) ? 'throttled' : 'retry'
+}
+
+/** Attempts, and what they say of their endpoints, in the transaction that ends them. */
+async function record(
+  context: Context,
+  db: Kysely<Tables>,
+  finished: ReadonlyArray<FinishedWork<Delivered>>,
+): Promise<void> {
+  const rows = finished.flatMap((work) => toAttempt(context, work))
+  await insertAttempts(db, rows)
+  const telling = finished.filter(({ result: { detail } }) => detail !== undefined && isTelling(detail))
+  const byEndpoint = Map.groupBy(telling, ({ item }) => endpointOf(item))
+  // In one order, so that two transactions never wait for each other in a circle.
+  for (const endpointId of [...byEndpoint.keys()].toSorted()) {
+    await recordOf(
+      context,
+      db,
+      endpointId,
+      (byEndpoint.get(endpointId) ?? []).flatMap(({ result }) => result.detail ?? []),
+    )
+  }
+}
+
+/** Most attempts say nothing new: a success at an endpoint that is well. */
+function isTelling({ called, delivered, wasUnwell }: Delivered): boolean {
+  return called && (!delivered || wasUnwell)
+}
+
+async function recordOf(
+  context: Context,
+  db: Kysely<Tables>,
+  endpointId: string,
+  details: readonly Delivered[],
+): Promise<void> {
+  const now = context.now()
+  if (details.some(({ gone }) => gone)) {
+    const reason = 'The receiver answered 410 Gone.'
+    await updateEndpoint(db, endpointId, { active: false, disabled_reason: reason, updated_at: now })
+    return
+  }
+  const pauses = details.map(pauseOf)
+  const pausedMs = Math.max(...pauses)
+  if (pausedMs > 0) await changeSeries(db, endpointId, { pausedUntil: new Date(now.getTime() + pausedMs) })
+  const sightings = details
+    .filter((detail) => !isThrottled(detail))
+    .map(({ delivered, error, recordedAt }) => ({ failed: !delivered, error, recordedAt }))
+  if (sightings.length > 0) await recordHealth(context, db, endpointId, sightings)
+}
+
+function pauseOf(report: Delivered): number {
+  if (isThrottled(report)) return throttleOf(report)
+  return report.status === 502 || report.status === 504 ? gatewayPauseMs : 0
+}
+
+function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<Delivered>): AttemptRow[] {
   const report = result.detail
   if (report === undefined) return []
   const row: AttemptRow = {
     id: createId('att', context.now()),
     delivery_id: item.id,
     event_id: item.ref,
-    endpoint_id: item.lane,
+    endpoint_id: endpointOf(item),
     tenant_id: item.tenantId ?? '',
     attempt: report.post,
-    outcome: result.kind === 'done' ? 'delivered' : result.kind,
+    outcome: report.outcome,
     status: report.status,
     error: report.error,
     response: report.response,
     duration_ms: Math.round(report.durationMs),
     next_attempt_at: result.kind === 'retry' ? result.runAt : null,
     attempted_at: startedAt,
+    number: item.number,
   }
   return [row]
 }

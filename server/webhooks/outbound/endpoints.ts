@@ -5,10 +5,15 @@ import type { Tables } from '#core/database.ts'
 import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
+import { changeSeries } from '#jobs'
 import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
+import { limitsOf } from './health.ts'
 import {
+  deleteHealth,
   type EndpointRow,
   findEndpoint,
+  findHealth,
+  type HealthRow,
   insertEndpoint,
   listEndpoints,
   lockEndpoint,
@@ -35,12 +40,17 @@ export async function createEndpoint(
       ...place,
       url: input.url,
       events: input.events,
+      ordered: input.ordered,
+      max_in_flight: input.max_in_flight,
+      max_per_second: input.max_per_second,
       sealed_secret: await sealSecret(context, db, cellOf(place, 'sealed_secret'), secret),
       sealed_headers: await sealHeaders(context, db, place, input.headers),
       sealed_previous_secret: null,
       previous_secret_expires_at: null,
       disabled_reason: null,
     })
+    if (input.max_in_flight !== null || input.max_per_second !== null)
+      await changeSeries(db, row.id, limitsOf(row))
     return { ...(await presentEndpoint(context, db, row)), secret }
   })
 }
@@ -69,7 +79,12 @@ export async function getEndpoints(
     })
     const headers = new Map<string, string[]>()
     for (const row of rows) headers.set(row.id, await headerNames(context, db, row))
-    return toPage(rows, query.limit, (row) => present(row, headers.get(row.id) ?? []))
+    const found = await findHealth(
+      db,
+      rows.map(({ id }) => id),
+    )
+    const health = new Map(found.map((one) => [one.endpoint_id, one]))
+    return toPage(rows, query.limit, (row) => present(row, headers.get(row.id) ?? [], health.get(row.id)))
   })
 }
 
@@ -109,11 +124,23 @@ export async function changeEndpoint(
         sealed_headers: await sealHeaders(context, db, known, change.headers),
       }),
       ...(change.active !== undefined && { active: change.active, disabled_reason: null }),
+      ...(change.ordered !== undefined && { ordered: change.ordered }),
+      ...(change.max_in_flight !== undefined && { max_in_flight: change.max_in_flight }),
+      ...(change.max_per_second !== undefined && { max_per_second: change.max_per_second }),
       updated_at: context.now(),
     })
     if (row === undefined) throw notFound('endpoint', id)
+    await applyToSeries(db, row, change)
     return presentEndpoint(context, db, row)
   })
+}
+
+/** Whoever changes limits, moves an endpoint or switches it on again begins anew with it. */
+async function applyToSeries(db: Kysely<Tables>, row: EndpointRow, change: EndpointChange): Promise<void> {
+  const isNew = change.active === true || change.url !== undefined
+  if (isNew) await deleteHealth(db, row.id)
+  if (isNew || change.max_in_flight !== undefined || change.max_per_second !== undefined)
+    await changeSeries(db, row.id, limitsOf(row))
 }
 
 /** Headers may hold a credential that the caller was never shown: they do not follow to another origin by themselves. */
@@ -256,10 +283,11 @@ async function headerNames(context: Context, db: Kysely<Tables>, row: EndpointRo
 }
 
 async function presentEndpoint(context: Context, db: Kysely<Tables>, row: EndpointRow): Promise<Endpoint> {
-  return present(row, await headerNames(context, db, row))
+  const [health] = await findHealth(db, [row.id])
+  return present(row, await headerNames(context, db, row), health)
 }
 
-function present(row: EndpointRow, names: string[]): Endpoint {
+function present(row: EndpointRow, names: string[], health: HealthRow | undefined): Endpoint {
   return {
     id: row.id,
     product_id: row.product_id,
@@ -269,6 +297,16 @@ function present(row: EndpointRow, names: string[]): Endpoint {
     header_names: names,
     active: row.active,
     disabled_reason: row.disabled_reason,
+    ordered: row.ordered,
+    max_in_flight: row.max_in_flight,
+    max_per_second: row.max_per_second,
+    health: {
+      state: health?.state ?? 'healthy',
+      failures_in_a_row: health?.failures ?? 0,
+      failing_since: health?.failing_since?.toISOString() ?? null,
+      next_probe_at: health?.paused_until?.toISOString() ?? null,
+      last_error: health?.last_error ?? null,
+    },
     previous_secret_expires_at: row.previous_secret_expires_at?.toISOString() ?? null,
     created_at: row.created_at.toISOString(),
     updated_at: row.updated_at.toISOString(),

@@ -127,7 +127,7 @@ async function readDeliveries(
   const attempts = await listAttempts(db, eventIds)
   const byEvent = new Map<string, Map<string, Delivery>>()
   for (const delivery of open)
-    addOpen(deliveryFor(byEvent, delivery.ref, delivery.id, delivery.lane), delivery)
+    addOpen(deliveryFor(byEvent, delivery.ref, delivery.id, delivery.series ?? ''), delivery)
   for (const attempt of attempts)
     addAttempt(deliveryFor(byEvent, attempt.event_id, attempt.delivery_id, attempt.endpoint_id), attempt)
   return new Map([...byEvent].map(([eventId, deliveries]) => [eventId, [...deliveries.values()]]))
@@ -163,7 +163,7 @@ function addAttempt(delivery: Delivery, row: AttemptRow): void {
     attempted_at: row.attempted_at.toISOString(),
     next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
   })
-  if (row.outcome === 'retry') return addRetry(delivery, row)
+  if (row.outcome === 'retry' || row.outcome === 'throttled') return addRetry(delivery, row)
   delivery.state = row.outcome
   delivery.next_attempt_at = null
 }

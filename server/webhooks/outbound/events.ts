@@ -48,7 +48,8 @@ export function deliveryOf(event: EventRow, endpointId: string, now: Date) {
   return {
     id: createId('dlv', now),
     kind: 'delivery' as const,
-    lane: endpointId,
+    lane: `${endpointId}/${event.tenant_id}`,
+    series: endpointId,
     tenant_id: event.tenant_id,
     product_id: event.product_id,
     ref: event.id,

@@ -149,7 +149,7 @@ describe('delivery', () => {
     await happen('claimed.thing')
     await untilEvent('claimed.thing', (one) => one.deliveries[0]?.attempts.length === 1)
     const { system } = server.server.context.database
-    await sql`update work set attempts = 9 where lane = ${endpoint.id}`.execute(system)
+    await sql`update work set attempts = 9 where series = ${endpoint.id}`.execute(system)
     offsetMs += 10_000
     const failed = await untilEvent('claimed.thing', (one) => one.deliveries[0]?.attempts.length === 2)
     assert.equal(failed.deliveries[0]?.state, 'pending')

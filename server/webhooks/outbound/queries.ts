@@ -4,6 +4,7 @@ import type { OutboundTables } from './tables.ts'
 
 type Db = Kysely<OutboundTables>
 export type EndpointRow = Selectable<OutboundTables['endpoints']>
+export type HealthRow = Selectable<OutboundTables['endpoint_health']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 
@@ -92,16 +93,51 @@ export function updateEndpoint(
     .executeTakeFirst()
 }
 
-/** What a delivery needs, in one look-up; undefined when the event is past its retention. */
-export function findDelivery(
-  db: Db,
-  eventId: string,
-  endpointId: string,
-): Promise<{ event: EventRow; endpoint: EndpointRow | undefined } | undefined> {
-  return Promise.all([
-    db.selectFrom('events').selectAll().where('id', '=', eventId).executeTakeFirst(),
-    findEndpoint(db, endpointId),
-  ]).then(([event, endpoint]) => (event === undefined ? undefined : { event, endpoint }))
+/** Those that are not past their retention. */
+export function findEvents(db: Db, ids: readonly string[]): Promise<EventRow[]> {
+  return db.selectFrom('events').selectAll().where('id', 'in', ids).execute()
+}
+
+export type DeliveryEndpointRow = EndpointRow &
+  Pick<HealthRow, 'paused_until'> & { health: HealthRow['state'] | null }
+
+export function findDeliveryEndpoints(db: Db, ids: readonly string[]): Promise<DeliveryEndpointRow[]> {
+  return db
+    .selectFrom('endpoints')
+    .leftJoin('endpoint_health', 'endpoint_health.endpoint_id', 'endpoints.id')
+    .selectAll('endpoints')
+    .select(['endpoint_health.state as health', 'endpoint_health.paused_until'])
+    .where('endpoints.id', 'in', ids)
+    .where('endpoints.deleted_at', 'is', null)
+    .execute()
+}
+
+export function findHealth(db: Db, endpointIds: readonly string[]): Promise<HealthRow[]> {
+  if (endpointIds.length === 0) return Promise.resolve([])
+  return db.selectFrom('endpoint_health').selectAll().where('endpoint_id', 'in', endpointIds).execute()
+}
+
+/** The endpoint's health, locked; `first` where there is none yet. */
+export async function lockHealth(db: Db, first: HealthRow): Promise<HealthRow> {
+  await db
+    .insertInto('endpoint_health')
+    .values(first)
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+  return db
+    .selectFrom('endpoint_health')
+    .selectAll()
+    .where('endpoint_id', '=', first.endpoint_id)
+    .forUpdate()
+    .executeTakeFirstOrThrow()
+}
+
+export async function saveHealth(db: Db, { endpoint_id: id, ...health }: HealthRow): Promise<void> {
+  await db.updateTable('endpoint_health').set(health).where('endpoint_id', '=', id).execute()
+}
+
+export async function deleteHealth(db: Db, endpointId: string): Promise<void> {
+  await db.deleteFrom('endpoint_health').where('endpoint_id', '=', endpointId).execute()
 }
 
 export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): Promise<void> {
@@ -114,6 +150,7 @@ export async function countAttempts(db: Db, eventId: string, deliveryId: string)
     .select((select) => select.fn.countAll<number>().as('count'))
     .where('event_id', '=', eventId)
     .where('delivery_id', '=', deliveryId)
+    .where('outcome', '!=', 'throttled')
     .executeTakeFirstOrThrow()
   return row.count
 }
@@ -152,28 +189,27 @@ export function listAttempts(db: Db, eventIds: readonly string[]): Promise<Attem
 
 export interface OpenDelivery {
   id: string
-  lane: string
+  series: string | null
   ref: string
   run_at: Date
 }
 
-/** Deliveries of these events that are still to be tried; found by their lanes, for `work` has no index on what it refers to. */
+/** Deliveries of these events that are still to be tried; found by their lanes, since `work` has no index on what it refers to. */
 export function listOpenDeliveries(
   db: Kysely<JobsTables & OutboundTables>,
   eventIds: readonly string[],
 ): Promise<OpenDelivery[]> {
   return db
     .selectFrom('work')
-    .select(['id', 'lane', 'ref', 'run_at'])
+    .select(['id', 'series', 'ref', 'run_at'])
     .where('kind', '=', 'delivery')
     .where('ref', 'in', eventIds)
-    .where('lane', 'in', (select) =>
-      select
-        .selectFrom('endpoints')
-        .select('endpoints.id')
-        .where('product_id', 'in', (inner) =>
-          inner.selectFrom('events').select('product_id').where('events.id', 'in', eventIds),
-        ),
+    .where(
+      sql<boolean>`lane = any (array(
+        select e.id || '/' || v.tenant_id || suffix
+        from events v join endpoints e on e.product_id = v.product_id
+        cross join (values (''), ('/retry')) as lane_of (suffix)
+        where v.id = any (${eventIds})))`,
     )
     .execute()
 }

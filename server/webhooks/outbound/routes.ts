@@ -3,7 +3,7 @@ import type { Context } from '#core/context.ts'
 import { invalidRequest } from '#core/errors.ts'
 import type { App, EventType, Module } from '#core/module.ts'
 import { pageOf, pageQuery } from '#core/pagination.ts'
-import { attemptDelivery } from './dispatch.ts'
+import { attemptDelivery } from './attempt.ts'
 import {
   changeEndpoint,
   createEndpoint,

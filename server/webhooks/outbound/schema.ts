@@ -27,6 +27,19 @@ const extraHeaders = z.record(z.string().max(64), z.string().max(4096)).superRef
   }
 })
 
+const limits = {
+  ordered: z.boolean().meta({
+    description:
+      'Events about the same entity arrive one after another; a failing one holds up its own entity only.',
+  }),
+  max_in_flight: z.number().int().min(1).max(1000).nullable().meta({
+    description: 'Calls at the same time, over all of PipeCore.',
+  }),
+  max_per_second: z.number().min(0.01).max(10_000).nullable().meta({
+    description: 'Calls a second, over all of PipeCore.',
+  }),
+}
+
 export const NewEndpoint = z
   .strictObject({
     url: z.string().max(2000),
@@ -36,6 +49,9 @@ export const NewEndpoint = z
     headers: extraHeaders
       .optional()
       .meta({ description: 'Sent with every event, for instance a Supabase bearer. Kept sealed.' }),
+    ordered: limits.ordered.default(false),
+    max_in_flight: limits.max_in_flight.default(null),
+    max_per_second: limits.max_per_second.default(null),
   })
   .refine((input) => (input.product_id === undefined) !== (input.tenant_id === undefined), {
     message: 'name either product_id (events of all its tenants) or tenant_id',
@@ -48,6 +64,9 @@ export const EndpointChange = z.strictObject({
   events: z.array(eventFilter).min(1).max(100).optional(),
   headers: extraHeaders.nullable().optional(),
   active: z.boolean().optional(),
+  ordered: limits.ordered.optional(),
+  max_in_flight: limits.max_in_flight.optional(),
+  max_per_second: limits.max_per_second.optional(),
 })
 export type EndpointChange = z.infer<typeof EndpointChange>
 
@@ -60,6 +79,17 @@ export const Endpoint = z.object({
   header_names: z.array(z.string()).meta({ description: 'Their values are never shown.' }),
   active: z.boolean(),
   disabled_reason: z.string().nullable(),
+  ...limits,
+  health: z.object({
+    state: z.enum(['healthy', 'failing', 'open', 'catching_up']).meta({
+      description:
+        'open: left alone until next_probe_at, when one event tries it. catching_up: what waited is sent, no faster than 50 a second.',
+    }),
+    failures_in_a_row: z.number().int(),
+    failing_since: z.iso.datetime().nullable(),
+    next_probe_at: z.iso.datetime().nullable(),
+    last_error: z.string().nullable(),
+  }),
   previous_secret_expires_at: z.iso.datetime().nullable(),
   created_at: z.iso.datetime(),
   updated_at: z.iso.datetime(),
@@ -91,7 +121,9 @@ export const EventSummary = z.object({
 })
 const DeliveryAttempt = z.object({
   attempt: z.number().int(),
-  outcome: z.enum(['delivered', 'retry', 'dead']),
+  outcome: z.enum(['delivered', 'retry', 'throttled', 'dead']).meta({
+    description: 'throttled: the receiver asked for patience (429); it uses up no attempt.',
+  }),
   status: z.number().int().nullable(),
   error: z.string().nullable(),
   response: z.string().nullable(),

@@ -13,9 +13,24 @@ export interface OutboundTables {
     previous_secret_expires_at: Date | null
     active: Generated<boolean>
     disabled_reason: string | null
+    ordered: Generated<boolean>
+    max_in_flight: number | null
+    max_per_second: number | null
     created_at: ColumnType<Date, never, never>
     updated_at: ColumnType<Date, never, Date>
     deleted_at: ColumnType<Date | null, never, Date>
+  }
+  endpoint_health: {
+    endpoint_id: string
+    state: 'healthy' | 'failing' | 'open' | 'catching_up'
+    failures: number
+    failing_since: Date | null
+    openings: number
+    paused_until: Date | null
+    recovered_at: Date | null
+    alerted: number
+    last_error: string | null
+    updated_at: Date
   }
   events: {
     id: string
@@ -34,13 +49,14 @@ export interface OutboundTables {
     endpoint_id: string
     tenant_id: string
     attempt: number
-    outcome: 'delivered' | 'retry' | 'dead'
+    outcome: 'delivered' | 'retry' | 'throttled' | 'dead'
     status: number | null
     error: string | null
     response: string | null
     duration_ms: number
     next_attempt_at: Date | null
     attempted_at: Date
+    number: number | null
   }
 }
 
