@@ -8,6 +8,28 @@ export function secretField(description: string): z.ZodString {
   return z.string().min(1).meta({ description, secret: true })
 }
 
+export function countField(description: string, most: number, usual: number) {
+  return z.number().int().min(1).max(most).default(usual).meta({ description })
+}
+
+export function switchField(description: string) {
+  return z.boolean().default(false).meta({ description })
+}
+
+export function choiceField<const Choice extends string | number>(
+  description: string,
+  choices: readonly Choice[],
+  usual: NoInfer<Choice>,
+) {
+  return z.literal(choices).default(usual).meta({ description })
+}
+
+/** A rule across fields: it speaks although a single field is wrong, so that all faults come at once. */
+export function ruleAcross(field: string, error: string) {
+  const when = ({ value }: { value: unknown }) => typeof value === 'object' && value !== null
+  return { path: [field], error, when }
+}
+
 /** @throws PipeError `request_invalid` naming every fault of the credentials as `credentials.<field>`. */
 export function parseCredentials<Credentials>(provider: Provider<Credentials>, given: unknown): Credentials {
   const parsed = provider.credentials.safeParse(given)

@@ -16,22 +16,27 @@ export {
   routeConnection,
   saveConnection,
 } from './connections.ts'
-export { secretField } from './credentials.ts'
+export { choiceField, countField, ruleAcross, secretField, switchField } from './credentials.ts'
 export {
   callProvider,
   createErrorTable,
   describeError,
   type ErrorRule,
   isUncertain,
+  judgeDone,
+  mapDone,
+  mismatch,
   type NotDone,
   parseJson,
   type ProviderAnswer,
   readJson,
+  refuse,
   refusedOutcome,
   type Told,
   unknownOutcome,
 } from './provider-call.ts'
 export { equalText, readEach, readWebhookForm, readWebhookJson, verifySignature } from './raw-webhook.ts'
+export { anything, figure, optionalFigure } from './vendor-fields.ts'
 export { optional, optionalNumber, optionalObject, optionalText } from './vendor-fields.ts'
 export type {
   CheckResult,

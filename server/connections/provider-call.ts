@@ -133,6 +133,33 @@ export function describeError([kind, retry, failover]: ErrorRule, told: Told): P
   return { kind, retry, failover, ...(code !== undefined && { code }), message }
 }
 
+/** Certainly no effect: nothing was sent, or the answer says so in words of its own. */
+export function refuse(kind: ErrorKind, message: string, code?: string): NotDone {
+  return { outcome: 'refused', error: describeError([kind, 'never', false], { code, message }) }
+}
+
+/** An answer about something else never becomes a state of what was asked for. */
+export function mismatch(message: string): NotDone {
+  const error = describeError(['unknown', 'never', false], { code: 'mismatch', message })
+  return { outcome: 'unknown', error }
+}
+
+/** What a call brought, in our words; what is not done stays as it is. */
+export function mapDone<Done extends object, Mapped extends object>(
+  outcome: Outcome<Done>,
+  map: (done: Done) => Mapped,
+): Outcome<Mapped> {
+  return outcome.outcome === 'done' ? { outcome: 'done', ...map(outcome) } : outcome
+}
+
+/** Where what a call brought may still be no good. */
+export function judgeDone<Done extends object, Judged extends object>(
+  outcome: Outcome<Done>,
+  judge: (done: Done) => Outcome<Judged>,
+): Outcome<Judged> {
+  return outcome.outcome === 'done' ? judge(outcome) : outcome
+}
+
 type ErrorRow = readonly [...ErrorRule, codes: ReadonlyArray<string | number>]
 
 /** Error rules by the provider's code. A row is a rule and the codes it holds for. */

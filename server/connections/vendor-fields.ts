@@ -14,3 +14,16 @@ export const optionalNumber = optional(z.number())
 export function optionalObject<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return optional(z.looseObject(shape))
 }
+
+/** A number that some answers write as a text. */
+export const figure = z.union([
+  z.number(),
+  z
+    .string()
+    .regex(/^-?\d+(\.\d+)?$/)
+    .transform(Number),
+])
+export const optionalFigure = optional(figure)
+
+/** An answer that needs no reading: that it came is enough. */
+export const anything = z.unknown().transform(() => true)

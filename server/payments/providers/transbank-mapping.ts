@@ -1,19 +1,12 @@
 import { z } from 'zod'
-import { optional, optionalObject, optionalText } from '#connections'
+import { mismatch, optional, optionalFigure, optionalObject, optionalText } from '#connections'
+import type { Outcome } from '#connections'
 import type { FailureCode } from '../failures.ts'
-import { fromWireNumber } from '../money.ts'
-import type { Failure, MethodSummary, PaymentRef, PaymentSnapshot } from './provider.ts'
-import type { Credentials } from './transbank-account.ts'
-
-/** Some answers write numbers as texts. */
-export const figure = z.union([
-  z.number(),
-  z
-    .string()
-    .regex(/^-?\d+(\.\d+)?$/)
-    .transform(Number),
-])
-export const optionalFigure = optional(figure)
+import type { Failure, MethodSummary, PaymentRef, PaymentSnapshot, PaymentStatus } from './provider.ts'
+import { filled, noMoney, present } from './snapshot.ts'
+import { type Context, type Credentials, title } from './transbank-account.ts'
+import { readWireNumber } from './wire-amount.ts'
+import { createFailureTable, type FailureRow } from './word-table.ts'
 
 const sale = {
   status: optionalText,
@@ -25,27 +18,25 @@ const sale = {
   payment_type_code: optionalText,
   installments_number: optionalFigure,
   commerce_code: optionalText,
+  buy_order: optionalText,
 }
 
 /** Of Webpay Plus it is one sale, of a Mall and of Oneclick it holds the shops' sales. */
 export const transactionAnswer = z
   .looseObject({
     ...sale,
-    buy_order: optionalText,
     session_id: optionalText,
     vci: optionalText,
     card_detail: optionalObject({ card_number: optionalText }),
     transaction_date: optionalText,
-    details: optional(z.array(z.looseObject({ ...sale, buy_order: optionalText }))),
+    details: optional(z.array(z.looseObject(sale))),
   })
   .refine(({ status, details }) => Boolean(status) || details?.some((detail) => detail.status))
-export type TransactionAnswer = z.output<typeof transactionAnswer>
-
-const idPattern = /^pay_(\d[\da-z]{25})$/
+type Transaction = z.output<typeof transactionAnswer>
 
 /** What Transbank knows the payment by, as long as it may be; undefined for what is no id of a payment. */
 export function orderOf(paymentId: string): string | undefined {
-  return idPattern.exec(paymentId)?.[1]
+  return /^pay_(\d[\da-z]{25})$/.exec(paymentId)?.[1]
 }
 
 /** The shop's own order in a Mall: another one, for ids begin with a digit. */
@@ -53,117 +44,89 @@ export function shopOrderOf(order: string): string {
   return `c${order.slice(1)}`
 }
 
-interface Reading {
-  snapshot?: PaymentSnapshot
-  /** Why the answer can't be about this payment. */
-  problem?: string
-}
-
-/**
- * What an answer says of a payment. It is believed only if it names the payment's order, session and amount;
- * an answer that tells of no money may leave them out.
- */
-export function readTransaction(
-  answer: TransactionAnswer,
-  ref: PaymentRef,
-  account: Credentials,
-  now: Date,
-): Reading {
-  const shops = answer.details ?? []
-  const order = orderOf(ref.paymentId) ?? ''
-  const isOurShop = shops.length === 1 && shops[0]?.buy_order === shopOrderOf(order)
-  if (shops.length > 0 && !isOurShop) return { problem: 'its shops are not the one that was to be paid' }
-  const balance = shops[0]?.balance ?? answer.balance
-  const transaction = { ...answer, ...shops[0], buy_order: answer.buy_order, balance }
-  const snapshot = writeSnapshot(transaction, ref, account, now)
-  const isMoney = snapshot.status === 'authorized' || snapshot.status === 'confirmed'
-  const problem = findMismatch(transaction, ref, order, isMoney)
-  return problem === undefined ? { snapshot } : { problem }
-}
-
-function findMismatch(
-  { buy_order, session_id, amount, status }: TransactionAnswer,
-  ref: PaymentRef,
-  order: string,
-  isMoney: boolean,
-): string | undefined {
-  const differs = (found: unknown, asked: unknown) => (found ?? (isMoney ? undefined : asked)) !== asked
-  if (differs(buy_order, order)) return `its buy_order is ${buy_order}, not ${order}`
-  if (ref.flow === 'checkout' && differs(session_id, ref.paymentId)) {
-    return `its session_id is ${session_id}, not ${ref.paymentId}`
-  }
-  const found = readAmount(amount, ref)
-  // After a part was captured, that may stand there as the amount.
-  const isPart = ref.capture === 'manual' && isMoney && status !== 'AUTHORIZED' && found && found < ref.amount
-  return !isPart && differs(found, ref.amount)
-    ? `its amount is ${amount}, which was not asked for`
-    : undefined
-}
-
-function writeSnapshot(
-  transaction: TransactionAnswer,
-  ref: PaymentRef,
-  account: Credentials,
-  now: Date,
-): PaymentSnapshot {
-  const state = readState(transaction, ref, account, now)
-  const { transaction_date: date, authorization_code, payment_type_code, commerce_code } = transaction
-  const named = { authorization_code, payment_type_code, transaction_date: date, commerce_code }
-  const details = Object.fromEntries(
-    Object.entries(named).filter((pair): pair is [string, string] => !!pair[1]),
-  )
-  const method = readMethod(transaction)
-  return {
-    ...idsOf(ref, state.status !== 'requires_action' && state.status !== 'expired'),
-    amount: ref.amount,
-    currency: ref.currency,
-    ...state,
-    ...(method && { method }),
-    ...(Object.keys(details).length > 0 && { details }),
-  }
-}
-
 /** A checkout has a payment once the customer tried to pay; then both have the same id. */
-export function idsOf(
-  ref: PaymentRef,
-  isTried: boolean,
-): Pick<PaymentSnapshot, 'providerPaymentId' | 'providerCheckoutId'> {
+export function idsOf(ref: PaymentRef, isTried = true) {
   if (ref.flow === 'direct') return { providerPaymentId: orderOf(ref.paymentId) }
   const token = ref.providerCheckoutId
   return { providerCheckoutId: token, ...(isTried && { providerPaymentId: token }) }
 }
 
-type State = Pick<PaymentSnapshot, 'status' | 'captured' | 'refunded' | 'failure' | 'expiresAt'>
-
-const nothing = { captured: 0, refunded: 0 }
-const failed = { ...nothing, status: 'failed' } as const
-const minuteMs = 60_000
-const dayMs = 24 * 60 * minuteMs
-
-/** Approved is `AUTHORIZED` with `response_code` 0; a word of money taken before needs no code. */
-function readState(transaction: TransactionAnswer, ref: PaymentRef, account: Credentials, now: Date): State {
-  const { status, response_code: code, vci, authorization_code } = transaction
-  const taken = takenStates.get(status ?? '')
-  if (taken) return taken(transaction, ref)
-  if (status !== 'INITIALIZED' && status !== 'AUTHORIZED' && status !== 'FAILED') {
-    return { ...nothing, status: 'unknown' }
-  }
-  // The bank's page was left: nothing was paid, although the code may say 0.
-  const isAborted = vci === 'ABO' && !authorization_code
-  if (isAborted) return fail('authentication_failed', 'ABO', 'same')
-  if (typeof code === 'number' && code !== 0) return { ...failed, failure: describeDecline(code, account) }
-  if (status === 'FAILED') return fail('unknown_reason', status, 'other_method')
-  if (status === 'INITIALIZED') return readOpen(ref, account, now)
-  if (code !== 0) return { ...nothing, status: 'unknown' }
-  if (ref.capture === 'automatic') return { status: 'confirmed', captured: ref.amount, refunded: 0 }
-  const heldFrom = Date.parse(transaction.transaction_date ?? '') || ref.createdAt.getTime()
-  const expiresAt = new Date(heldFrom + account.captureWindowDays * dayMs)
-  return { ...nothing, status: 'authorized', expiresAt }
+/** What an answer says of a payment. An answer about another payment never becomes a state of this one. */
+export function readTransaction(
+  answer: Transaction,
+  ref: PaymentRef,
+  context: Context,
+): Outcome<{ snapshot: PaymentSnapshot }> {
+  const [shop] = answer.details ?? []
+  const balance = shop?.balance ?? answer.balance
+  const transaction = { ...answer, ...shop, buy_order: answer.buy_order, balance }
+  const snapshot = writeSnapshot(transaction, ref, context)
+  const problem = findOtherShop(answer, ref) ?? findMismatch(transaction, ref, snapshot)
+  if (problem === undefined) return { outcome: 'done', snapshot }
+  return mismatch(`${title}: the answer is not about this payment: ${problem}. Look it up at ${title}.`)
 }
 
-/** An end without money. */
-export function fail(code: FailureCode, providerCode: string, retry: Failure['retry']): State {
-  return { ...failed, failure: { code, providerCode, retry } }
+function findOtherShop({ details }: Transaction, ref: PaymentRef): string | undefined {
+  const shopOrder = shopOrderOf(orderOf(ref.paymentId) ?? '')
+  const isOurs = !details?.length || (details.length === 1 && details[0]?.buy_order === shopOrder)
+  return isOurs ? undefined : 'its shops are not the one that was to be paid'
+}
+
+/** Order, session and amount have to be the payment's; an answer that tells of no money may leave them out. */
+function findMismatch(
+  { buy_order, session_id, amount, status }: Transaction,
+  ref: PaymentRef,
+  snapshot: PaymentSnapshot,
+): string | undefined {
+  const isMoney = snapshot.status === 'authorized' || snapshot.status === 'confirmed'
+  const differs = (found: unknown, asked: unknown) => (found ?? (isMoney ? undefined : asked)) !== asked
+  const order = orderOf(ref.paymentId) ?? ''
+  if (differs(buy_order, order)) return `its buy_order is ${buy_order}, not ${order}`
+  if (ref.flow === 'checkout' && differs(session_id, ref.paymentId)) {
+    return `its session_id is ${session_id}, not ${ref.paymentId}`
+  }
+  const found = readWireNumber(amount, ref.currency)
+  // After a part was captured, that may stand there as the amount.
+  const isPart = ref.capture === 'manual' && isMoney && status !== 'AUTHORIZED' && found && found < ref.amount
+  if (isPart || !differs(found, ref.amount)) return undefined
+  return `its amount is ${amount}, which was not asked for`
+}
+
+function writeSnapshot(transaction: Transaction, ref: PaymentRef, context: Context): PaymentSnapshot {
+  const { authorization_code, payment_type_code, transaction_date, commerce_code } = transaction
+  const state = readState(transaction, ref, context)
+  return present<PaymentSnapshot>({
+    ...idsOf(ref, state.status !== 'requires_action' && state.status !== 'expired'),
+    amount: ref.amount,
+    currency: ref.currency,
+    ...state,
+    method: readMethod(transaction),
+    details: filled({ authorization_code, payment_type_code, transaction_date, commerce_code }),
+  })
+}
+
+type State = Pick<PaymentSnapshot, 'status' | 'captured' | 'refunded' | 'failure' | 'expiresAt'>
+
+/** Approved is `AUTHORIZED` with `response_code` 0; a word of money taken before needs no code. */
+function readState(transaction: Transaction, ref: PaymentRef, context: Context): State {
+  const { status, response_code: code, vci, authorization_code } = transaction
+  if (takenWords.includes(status ?? '')) return readTaken(transaction, ref)
+  if (status !== 'INITIALIZED' && status !== 'AUTHORIZED' && status !== 'FAILED') return unknownState
+  // The bank's page was left: nothing was paid, although the code may say 0.
+  if (vci === 'ABO' && !authorization_code) return endUnpaid('failed', 'authentication_failed', vci)
+  if (code || status === 'FAILED') {
+    return { ...noMoney, status: 'failed', failure: describeDecline(code || status, context.credentials) }
+  }
+  if (status === 'INITIALIZED') return readOpen(ref, context)
+  return code === 0 ? readApproved(transaction, ref, context) : unknownState
+}
+
+const unknownState: State = { ...noMoney, status: 'unknown' }
+const minuteMs = 60_000
+
+/** An end without money, after which the customer may try again. */
+export function endUnpaid(status: PaymentStatus, code: FailureCode, providerCode: string): State {
+  return { ...noMoney, status, failure: { code, providerCode, retry: 'same' } }
 }
 
 export function formEndOf(createdAt: Date, account: Credentials): Date {
@@ -174,108 +137,90 @@ export function formEndOf(createdAt: Date, account: Credentials): Date {
 const bankPageMs = 5 * minuteMs
 
 /** A form that nobody finished in time can't be paid any more; its status never says so. */
-function readOpen(ref: PaymentRef, account: Credentials, now: Date): State {
+function readOpen(ref: PaymentRef, { credentials: account, now }: Context): State {
   const expiresAt = formEndOf(ref.createdAt, account)
-  const isOver = now.getTime() > expiresAt.getTime() + bankPageMs
-  if (isOver) return { ...fail('timed_out', 'INITIALIZED', 'same'), status: 'expired' }
-  return { ...nothing, status: 'requires_action', expiresAt }
+  const isOver = now().getTime() > expiresAt.getTime() + bankPageMs
+  if (isOver) return endUnpaid('expired', 'timed_out', 'INITIALIZED')
+  return { ...noMoney, status: 'requires_action', expiresAt }
 }
 
-const takenStates: ReadonlyMap<string, (transaction: TransactionAnswer, ref: PaymentRef) => State> = new Map([
-  ['CAPTURED', readCaptured],
-  ['REVERSED', readGivenBack],
-  ['NULLIFIED', readGivenBack],
-  ['PARTIALLY_NULLIFIED', readPartlyGivenBack],
-])
-
-/** What could still be given back of it is what was captured. */
-function readCaptured(transaction: TransactionAnswer, ref: PaymentRef): State {
-  const left = readAmount(transaction.balance, ref) || undefined
-  return { status: 'confirmed', captured: sumCaptured(transaction, ref, left), refunded: 0 }
+function readApproved({ transaction_date: date }: Transaction, ref: PaymentRef, context: Context): State {
+  if (ref.capture === 'automatic') return { status: 'confirmed', captured: ref.amount, refunded: 0 }
+  const heldFrom = Date.parse(date ?? '') || ref.createdAt.getTime()
+  const expiresAt = new Date(heldFrom + context.credentials.captureWindowDays * 24 * 60 * minuteMs)
+  return { ...noMoney, status: 'authorized', expiresAt }
 }
 
-/** All of it went back; what was only held is canceled then. */
-function readGivenBack(transaction: TransactionAnswer, ref: PaymentRef): State {
-  if (ref.capture === 'manual' && ref.captured === 0) return { ...nothing, status: 'canceled' }
-  const captured = sumCaptured(transaction, ref)
-  return { status: 'confirmed', captured, refunded: captured }
-}
+const takenWords = ['CAPTURED', 'REVERSED', 'NULLIFIED', 'PARTIALLY_NULLIFIED']
 
-function readPartlyGivenBack(transaction: TransactionAnswer, ref: PaymentRef): State {
-  const captured = sumCaptured(transaction, ref)
-  const left = readAmount(transaction.balance, ref)
-  const refunded = left === undefined ? ref.refunded : Math.max(0, captured - left)
-  return { status: 'confirmed', captured, refunded }
+/** What was only held is canceled once all of it went back. */
+function readTaken(transaction: Transaction, ref: PaymentRef): State {
+  const { status } = transaction
+  const isAllBack = status === 'REVERSED' || status === 'NULLIFIED'
+  if (isAllBack && ref.capture === 'manual' && ref.captured === 0) return { ...noMoney, status: 'canceled' }
+  const left = readWireNumber(transaction.balance, ref.currency)
+  // What could still be given back of a capture is what was captured.
+  const captured = sumCaptured(transaction, ref, (status === 'CAPTURED' && left) || ref.amount)
+  if (status === 'CAPTURED') return { status: 'confirmed', captured, refunded: 0 }
+  const partBack = left === undefined ? ref.refunded : Math.max(0, captured - left)
+  return { status: 'confirmed', captured, refunded: isAllBack ? captured : partBack }
 }
 
 /** Of a held payment as told, else as we know, else as it seems. */
-function sumCaptured(transaction: TransactionAnswer, ref: PaymentRef, seeming = ref.amount): number {
+function sumCaptured(transaction: Transaction, ref: PaymentRef, seeming: number): number {
   if (ref.capture === 'automatic') return ref.amount
-  const told = readAmount(transaction.captured_amount, ref) ?? (ref.captured || seeming)
-  return Math.min(told, readAmount(transaction.amount, ref) ?? ref.amount)
+  const told = readWireNumber(transaction.captured_amount, ref.currency) ?? (ref.captured || seeming)
+  return Math.min(told, readWireNumber(transaction.amount, ref.currency) ?? ref.amount)
 }
 
-export function readAmount(
-  amount: number | null | undefined,
-  { currency }: { currency: string },
-): number | undefined {
-  return amount === null || amount === undefined ? undefined : fromWireNumber(amount, currency)
-}
-
-function readMethod(transaction: TransactionAnswer): MethodSummary | undefined {
+function readMethod(transaction: Transaction): MethodSummary | undefined {
   const { payment_type_code: code, card_detail: card, installments_number: installments } = transaction
-  const last4 = readLast4(card?.card_number)
-  if (!code && !last4) return undefined
-  return {
-    type: code === 'VD' ? 'debit' : code === 'VP' ? 'prepaid' : 'card',
-    ...(last4 && { last4 }),
-    ...(installments && { installments }),
-  }
+  const method = describeCard(code, card?.card_number)
+  if (!code && !method.last4) return undefined
+  return installments ? { ...method, installments } : method
 }
 
-export function readLast4(cardNumber: string | null | undefined): string | undefined {
-  return /\d{4}$/.exec(cardNumber ?? '')?.[0]
+/** `kind` is a `payment_type_code`, or the name of a kind of card. */
+export function describeCard(kind: string | null | undefined, cardNumber: string | null | undefined) {
+  const word = kind ?? ''
+  const type = /^VD$|redcompra|debit/i.test(word) ? 'debit' : /^VP$|prepa/i.test(word) ? 'prepaid' : 'card'
+  return present<MethodSummary>({ type, last4: /\d{4}$/.exec(cardNumber ?? '')?.[0] })
 }
-
-type Decline = readonly [FailureCode, Failure['retry']]
 
 /** Why a `response_code` refuses: the same number means different things per level. */
 export function describeDecline(
-  responseCode: number,
-  { responseCodeLevel: level }: Pick<Credentials, 'responseCodeLevel'>,
+  code: number | string,
+  account: Pick<Credentials, 'responseCodeLevel'>,
 ): Failure {
-  const [code, retry] = oneclickDeclines.get(responseCode) ??
-    declines[level].get(responseCode) ?? ['unknown_reason', 'other_method']
-  return { code, providerCode: String(responseCode), retry }
-}
-
-const declines: Record<Credentials['responseCodeLevel'], ReadonlyMap<number, Decline>> = {
-  1: new Map<number, Decline>([
-    [-1, ['invalid_data', 'same']],
-    [-2, ['card_declined', 'other_method']],
-    [-3, ['processing_error', 'same']],
-    [-4, ['card_declined', 'other_method']],
-    [-5, ['fraud_suspected', 'never']],
-  ]),
-  2: new Map<number, Decline>([
-    [-1, ['invalid_card', 'other_method']],
-    [-2, ['processing_error', 'same']],
-    [-3, ['limit_exceeded', 'other_method']],
-    [-4, ['invalid_expiry', 'other_method']],
-    [-5, ['authentication_failed', 'same']],
-    [-6, ['card_declined', 'other_method']],
-    [-7, ['card_disabled', 'other_method']],
-    [-8, ['expired_card', 'other_method']],
-    [-9, ['card_disabled', 'other_method']],
-    [-10, ['processing_error', 'same']],
-    [-11, ['too_many_attempts', 'other_method']],
-  ]),
+  return declines[account.responseCodeLevel](code)
 }
 
 /** -96: the saved card is not known. Limits of a day pass by themselves. */
-const oneclickDeclines: ReadonlyMap<number, Decline> = new Map<number, Decline>([
-  [-96, ['method_unavailable', 'other_method']],
-  [-97, ['limit_exceeded', 'same']],
-  [-98, ['limit_exceeded', 'other_method']],
-  [-99, ['too_many_attempts', 'same']],
-])
+const oneclickDeclines: readonly FailureRow[] = [
+  ['method_unavailable', 'other_method', '-96'],
+  ['limit_exceeded', 'same', '-97'],
+  ['limit_exceeded', 'other_method', '-98'],
+  ['too_many_attempts', 'same', '-99'],
+]
+
+const declines = {
+  1: createFailureTable([
+    ...oneclickDeclines,
+    ['invalid_data', 'same', '-1'],
+    ['card_declined', 'other_method', '-2 -4'],
+    ['processing_error', 'same', '-3'],
+    ['fraud_suspected', 'never', '-5'],
+  ]),
+  2: createFailureTable([
+    ...oneclickDeclines,
+    ['invalid_card', 'other_method', '-1'],
+    ['processing_error', 'same', '-2 -10'],
+    ['limit_exceeded', 'other_method', '-3'],
+    ['invalid_expiry', 'other_method', '-4'],
+    ['authentication_failed', 'same', '-5'],
+    ['card_declined', 'other_method', '-6'],
+    ['card_disabled', 'other_method', '-7 -9'],
+    ['expired_card', 'other_method', '-8'],
+    ['too_many_attempts', 'other_method', '-11'],
+  ]),
+}

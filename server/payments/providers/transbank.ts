@@ -1,18 +1,53 @@
 import { z } from 'zod'
-import { readJson } from '#connections'
-import type { CheckResult, Outcome, Verification } from '#connections'
-import type { CheckoutCommand, PaymentProvider, PaymentSnapshot, Windows } from './provider.ts'
-import { baseUrlOf, callTransbank, credentials, listFaults, missingOneclick } from './transbank-account.ts'
-import { refuse, title, wire, writeWireAmount } from './transbank-account.ts'
-import type { Context, Credentials, Product } from './transbank-account.ts'
-import { formEndOf, orderOf, shopOrderOf } from './transbank-mapping.ts'
-import { createPayment, finishMethod, removeMethod, saveMethod } from './transbank-oneclick.ts'
-import { cancel, capture, commit, read, readReturn, refund, tokenField } from './transbank-sale.ts'
+import { anything, figure, judgeDone, mapDone, optionalFigure, optionalText, refuse } from '#connections'
+import type { CheckResult, NotDone, Outcome } from '#connections'
+import { toWireNumber } from '../money.ts'
+import { postForm, webUrl } from './next-action.ts'
+import { withoutWebhooks } from './no-webhooks.ts'
+import type {
+  PaymentProvider,
+  PaymentRef,
+  PaymentSnapshot,
+  PaymentStatus,
+  RefundSnapshot,
+} from './provider.ts'
+import { agrees, hasAny } from './return-parameters.ts'
+import { listApplying, refuseFaults } from './rule-list.ts'
+import { noMoney, present } from './snapshot.ts'
+import { credentials, listCodes, listFaults, missingOneclick, title } from './transbank-account.ts'
+import { windows, wire } from './transbank-account.ts'
+import type { CommerceCode, Context, Credentials, Product } from './transbank-account.ts'
+import { callAfterSale, callTransbank, tokenField, type TransbankCall } from './transbank-call.ts'
+import { endUnpaid, formEndOf, idsOf, orderOf, readTransaction } from './transbank-mapping.ts'
+import { shopOrderOf, transactionAnswer } from './transbank-mapping.ts'
+import { oneclick } from './transbank-oneclick.ts'
+import { readWireNumber, refuseAmount } from './wire-amount.ts'
+import { createWordTable } from './word-table.ts'
 
-const facts = {
+const hosts = {
+  production: 'https://webpay3g.transbank.cl',
+  integration: 'https://webpay3gint.transbank.cl',
+}
+
+const createAnswer = z.looseObject({ token: tokenField, url: webUrl })
+const captureAnswer = z.looseObject({ response_code: figure, captured_amount: optionalFigure })
+const refundAnswer = z
+  .looseObject({ type: optionalText, nullified_amount: optionalFigure, response_code: optionalFigure })
+  .refine(({ type, response_code }) => Boolean(type ?? response_code))
+
+const minuteMs = 60_000
+/** A charge on its way may not be found yet. */
+const settlingMs = minuteMs
+const toldForMs = 7 * 24 * 60 * minuteMs
+
+export const transbank: PaymentProvider<Credentials> = {
   id: 'transbank',
   title,
-  baseUrl: baseUrlOf({ environment: 'integration' }),
+  baseUrl: hosts.integration,
+  baseUrlOf: ({ environment }) => hosts[environment],
+  credentials,
+  accountOf: ({ environment, commerceCode, oneclickCommerceCode = '' }) =>
+    [environment, commerceCode, oneclickCommerceCode].join(' '),
   capabilities: {
     wire,
     idempotency: undefined,
@@ -24,110 +59,240 @@ const facts = {
     subscriptions: 'emulated',
     webhooks: false,
   },
-  acknowledgement: { status: 200 },
-} satisfies Partial<PaymentProvider>
+  windows,
+  check,
+  checkPayment: listFaults,
+  ...oneclick,
+  ...withoutWebhooks(
+    `${title} sends no webhooks: its customers come back to the return URL, and payments are read.`,
+  ),
 
-const createAnswer = z.looseObject({ token: tokenField, url: z.url({ protocol: /^https?$/ }) })
+  /** The customer is sent to Webpay by a form; nothing is taken before the commit after the return. */
+  async createCheckout(command, context) {
+    const { paymentId, amount, currency, returnUrl } = command
+    const { mallChildCommerceCode: shop } = context.credentials
+    const refused = refuseFaults(listFaults(command, context.credentials))
+    if (refused) return refused
+    const order = orderOf(paymentId)
+    if (order === undefined) return refuse('content', `${paymentId} can't be an order of ${title}.`)
+    const price = toWireNumber(amount, currency, wire)
+    const paid = shop
+      ? { details: [{ amount: price, commerce_code: shop, buy_order: shopOrderOf(order) }] }
+      : { amount: price }
+    const body = { buy_order: order, session_id: paymentId, ...paid, return_url: returnUrl }
+    const call = { product: 'webpay', method: 'POST', path: '/transactions', body } as const
+    return mapDone(await callTransbank(context, { ...call, answer: createAnswer }), ({ answer }) => ({
+      snapshot: {
+        ...noMoney,
+        providerCheckoutId: answer.token,
+        status: 'requires_action',
+        amount,
+        currency,
+        action: postForm(answer.url, { token_ws: answer.token }),
+        expiresAt: formEndOf(context.now(), context.credentials),
+      },
+    }))
+  },
 
-function windows(account: Credentials): Windows {
-  const isDeferred = account.deferred || account.oneclickDeferred
-  return {
-    refundDays: account.refundWindowDays,
-    ...(isDeferred && { captureDays: account.captureWindowDays }),
-    reversalMs: account.reversalWindowMinutes * 60_000,
-    fullRefundOnly: ['debit', 'prepaid'],
-  }
+  /** What the parameters of a return to a Webpay checkout mean; they come by way of the browser. */
+  readReturn(ref, parameters) {
+    const token = ref.providerCheckoutId ?? ''
+    const order = orderOf(ref.paymentId) ?? ''
+    const session = { TBK_ID_SESION: ref.paymentId, TBK_ID_SESSION: ref.paymentId, TBK_ORDEN_COMPRA: order }
+    const isOurs = agrees(parameters, { token_ws: token, TBK_TOKEN: token, ...session })
+    if (ref.flow !== 'checkout' || !tokenField.safeParse(token).success || !isOurs) {
+      return { next: 'refuse', reason: 'It names another payment than the one this return is of.' }
+    }
+    const isBroken = parameters.has('TBK_TOKEN')
+    if (parameters.has('token_ws'))
+      return isBroken ? { next: 'read', otherwise: 'failed' } : { next: 'commit' }
+    if (isBroken) return { next: 'read', otherwise: 'canceled' }
+    const isTimeout = hasAny(parameters, ...Object.keys(session))
+    return isTimeout ? { next: 'read', otherwise: 'expired' } : { next: 'read' }
+  },
+
+  async read(ref, context) {
+    // A token that never reached us is in nobody's hands and can't be paid.
+    const isInNobodysHands = ref.flow === 'checkout' && ref.providerCheckoutId === undefined
+    if (isInNobodysHands) return { outcome: 'done', snapshot: undefined }
+    const outcome = await callSale(ref, context, { method: 'GET' })
+    if (outcome.outcome !== 'refused' || outcome.error.code !== 'not_found') return outcome
+    const ageMs = context.now().getTime() - ref.createdAt.getTime()
+    if (ageMs > settlingMs && ageMs <= toldForMs) return { outcome: 'done', snapshot: undefined }
+    const isOld = ageMs > toldForMs
+    const words = isOld ? `${title} tells the state of a payment for seven days.` : 'It may be on its way.'
+    return { outcome: 'unknown', error: { ...outcome.error, message: `${outcome.error.message} ${words}` } }
+  },
+
+  /** Only this takes the money that the customer agreed to. */
+  async commit(ref, context) {
+    const outcome = await callSale(ref, context, { method: 'PUT', body: {} })
+    const end = outcome.outcome === 'refused' && unpaidEnds.get(outcome.error.code ?? '')
+    if (!end) return outcome
+    const { amount, currency } = ref
+    return { outcome: 'done', snapshot: { ...idsOf(ref, false), amount, currency, ...end } }
+  },
+
+  async capture(ref, amount, _key, context) {
+    const { currency, details } = ref
+    const sale = findSale(ref, context.credentials)
+    if ('outcome' in sale) return sale
+    const { authorization_code: code } = details
+    if (!code)
+      return refuse('state', 'The payment has to be read first: its authorization code is not known.')
+    const refused = refuseAmount(amount, currency, { title, wire })
+    if (refused) return refused
+    const { product, order, path, shop = { buy_order: order } } = sale
+    const call = {
+      product,
+      method: 'PUT',
+      path: product === 'oneclick' ? '/transactions/capture' : `${path}/capture`,
+      body: { ...shop, authorization_code: code, capture_amount: toWireNumber(amount, currency, wire) },
+      answer: captureAnswer,
+    } as const
+    const usual = await callAfterSale(context, call)
+    const isElsewhere = product === 'oneclick' && isWrongPath(usual)
+    const outcome = isElsewhere ? await callAfterSale(context, { ...call, prefix: mallPrefix }) : usual
+    return mapDone(outcome, ({ answer: { captured_amount: captured } }) => ({
+      snapshot: writeState(ref, 'confirmed', readWireNumber(captured, currency) ?? amount),
+    }))
+  },
+
+  /** What is only held is let go by giving all of it back. */
+  async cancel(ref, _key, context) {
+    if (ref.captured > 0) return refuse('state', 'The payment was captured: it can only be refunded.')
+    const outcome = await giveBack(ref, ref.amount, context)
+    return mapDone(outcome, ({ answer: { type } }) => ({
+      snapshot: writeState(ref, refundKinds.has(type ?? '') ? 'canceled' : 'unknown', 0),
+    }))
+  },
+
+  /** There is no key for it at Transbank: before an unanswered one is repeated, the payment has to be read. */
+  async refund(ref, { refundId, amount }, context) {
+    const outcome = await giveBack(ref, amount, context)
+    return mapDone(outcome, ({ answer: { type, nullified_amount: nullified } }) => {
+      const kind = refundKinds.get(type ?? '')
+      const refund = present<RefundSnapshot>({
+        providerRefundId: `transbank_${refundId}`,
+        refundId,
+        amount: readWireNumber(nullified, ref.currency) ?? amount,
+        status: kind ? 'succeeded' : 'unknown',
+        kind,
+      })
+      return { refund }
+    })
+  },
 }
 
-/** The customer is sent to Webpay by a form; nothing is taken before the commit after the return. */
-async function createCheckout(
-  command: CheckoutCommand,
-  context: Context,
-): Promise<Outcome<{ snapshot: PaymentSnapshot }>> {
-  const { paymentId, amount, currency } = command
-  const [fault] = listFaults(command, context.credentials)
-  if (fault) return refuse('content', `${fault.field}: ${fault.message}`)
-  const order = orderOf(paymentId)
-  if (order === undefined) return refuse('content', `${paymentId} can't be an order of ${title}.`)
-  const price = writeWireAmount(amount, currency)
-  if (typeof price === 'object') return price
-  const { mallChildCommerceCode: shop } = context.credentials
-  const paid = shop
-    ? { details: [{ amount: price, commerce_code: shop, buy_order: shopOrderOf(order) }] }
-    : { amount: price }
-  const outcome = await callTransbank(context, {
-    product: 'webpay',
-    method: 'POST',
-    path: '/transactions',
-    body: { buy_order: order, session_id: paymentId, ...paid, return_url: command.returnUrl },
-    read: readJson(createAnswer),
-  })
-  if (outcome.outcome !== 'done') return outcome
-  const { token, url } = outcome.answer
-  return {
-    outcome: 'done',
-    snapshot: {
-      providerCheckoutId: token,
-      status: 'requires_action',
-      amount,
-      currency,
-      captured: 0,
-      refunded: 0,
-      action: { kind: 'redirect', method: 'POST', url, fields: { token_ws: token } },
-      expiresAt: formEndOf(context.now(), context.credentials),
-    },
-  }
-}
-
-const testCodes = /^59705555/
-const deferredTestCodes = ['597055555540', '597055555547', '597055555581']
-const mallTestCodes = ['597055555535', '597055555581']
-/** Printed in Transbank's papers: it opens every test code, and nothing else. */
-const testKey = '579B532A7440BB0C9079DED94D31EA1615BACEB56610332264630D42D0A36B1C'
-
-interface Tried {
+/** A sale as calls name it. */
+interface Sale {
   product: Product
-  code: string
-  key: string
-  deferred: boolean
+  order: string
+  /** Of what is checked only. */
+  path: string
+  shop?: { commerce_code: string; buy_order: string }
 }
 
-function listTried(account: Credentials): Tried[] {
-  const { commerceCode, apiKey, deferred, oneclickCommerceCode, oneclickApiKey, oneclickDeferred } = account
-  const webpay: Tried = { product: 'webpay', code: commerceCode, key: apiKey, deferred }
-  if (oneclickCommerceCode === undefined) return [webpay]
-  const key = oneclickApiKey ?? apiKey
-  return [webpay, { product: 'oneclick', code: oneclickCommerceCode, key, deferred: oneclickDeferred }]
+function findSale(ref: PaymentRef, account: Credentials): Sale | NotDone {
+  const order = orderOf(ref.paymentId)
+  if (order === undefined) return refuse('content', `${ref.paymentId} can't be an order of ${title}.`)
+  const isDirect = ref.flow === 'direct'
+  const id = isDirect ? order : tokenField.safeParse(ref.providerCheckoutId).data
+  if (id === undefined) return refuse('content', 'The token of the checkout is no token.')
+  const shop = isDirect ? account.oneclickChildCommerceCode : account.mallChildCommerceCode
+  const commerceCode = shop && (ref.details.commerce_code ?? shop)
+  return {
+    product: isDirect ? 'oneclick' : 'webpay',
+    order,
+    path: `/transactions/${id}`,
+    ...(commerceCode && { shop: { commerce_code: commerceCode, buy_order: shopOrderOf(order) } }),
+  }
+}
+
+/** A call that answers with the transaction. */
+async function callSale(
+  ref: PaymentRef,
+  context: Context,
+  call: Pick<TransbankCall<unknown>, 'method' | 'body'>,
+): Promise<Outcome<{ snapshot: PaymentSnapshot }>> {
+  const sale = findSale(ref, context.credentials)
+  if ('outcome' in sale) return sale
+  const { product, path } = sale
+  const outcome = await callTransbank(context, { ...call, product, path, answer: transactionAnswer })
+  return judgeDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
+}
+
+/** Refusals of a commit that tell how a checkout ended. */
+const unpaidEnds = new Map([
+  ['status_10', endUnpaid('canceled', 'canceled_by_customer', 'status_10')],
+  ['status_19', endUnpaid('failed', 'authentication_failed', 'status_19')],
+  ['finished', endUnpaid('expired', 'timed_out', 'finished')],
+])
+
+/** Where the papers have the captures of Oneclick; the SDK calls them at the usual place. */
+const mallPrefix = '/rswebpaytransaction/api/oneclick/mall/v1.2'
+
+function isWrongPath(outcome: Outcome<object>): boolean {
+  if (outcome.outcome !== 'refused') return false
+  const { httpStatus, code } = outcome.error
+  return (httpStatus === 404 || httpStatus === 405) && code === undefined
+}
+
+function writeState(ref: PaymentRef, status: PaymentStatus, captured: number): PaymentSnapshot {
+  const { amount, currency, refunded } = ref
+  return { ...idsOf(ref), amount, currency, refunded, status, captured }
+}
+
+const refundKinds = createWordTable([
+  ['reversal', 'REVERSED'],
+  ['refund', 'NULLIFIED'],
+] as const)
+
+async function giveBack(ref: PaymentRef, minor: number, context: Context) {
+  const { currency } = ref
+  const sale = findSale(ref, context.credentials)
+  if ('outcome' in sale) return sale
+  const refused = refuseAmount(minor, currency, { title, wire })
+  if (refused) return refused
+  const { product, path, shop } = sale
+  const orderField = product === 'oneclick' ? 'detail_buy_order' : 'buy_order'
+  const paid = shop && { commerce_code: shop.commerce_code, [orderField]: shop.buy_order }
+  return callAfterSale(context, {
+    product,
+    method: 'POST',
+    path: `${path}/refunds`,
+    body: { ...paid, amount: toWireNumber(minor, currency, wire) },
+    answer: refundAnswer,
+  })
 }
 
 async function check(context: Context): Promise<CheckResult> {
   const { credentials: account } = context
-  const tried = listTried(account)
-  const faults = tried.flatMap((one) => listContradictions(one, account))
+  const codes = listCodes(account)
   const answers: CheckResult[] = []
-  for (const one of tried) answers.push(await tryKey(one, context))
-  const isSingle = tried.length === 1
+  for (const code of codes) answers.push(await tryKey(code, context))
+  const faults = codes.flatMap((code) => listContradictions(code, account))
+  const missing = codes.length === 1 ? [missingOneclick] : []
   return {
     ok: faults.length === 0 && answers.every(({ ok }) => ok),
-    notes: [...answers.flatMap(({ notes }) => notes), ...faults, ...(isSingle ? [missingOneclick] : [])],
+    notes: [...answers.flatMap(({ notes }) => notes), ...faults, ...missing],
   }
 }
 
 /** Asks for a transaction that nobody has: who is told so has the right key. */
-async function tryKey({ product, code }: Tried, context: Context): Promise<CheckResult> {
+async function tryKey({ product, code }: CommerceCode, context: Context): Promise<CheckResult> {
   const { environment, oneclickApiKey } = context.credentials
   const path = `/transactions/${'0'.repeat(product === 'webpay' ? 64 : 26)}`
-  const outcome = await callTransbank(context, { product, method: 'GET', path, read: () => true })
+  const outcome = await callTransbank(context, { product, method: 'GET', path, answer: anything })
   const error = outcome.outcome === 'done' ? undefined : outcome.error
   if (error === undefined || error.httpStatus === 422 || error.code === 'not_found') {
     return { ok: true, notes: [`${title} (${environment}) accepts the API key of commerce code ${code}.`] }
   }
   if (error.kind !== 'auth') return { ok: false, notes: [error.message] }
-  const advice = adviseOnKey(code, environment)
   const noKey = product === 'oneclick' && oneclickApiKey === undefined
   const missing = noKey ? ' Where Oneclick has a key of its own, add oneclickApiKey.' : ''
   const words = `${title} (${environment}) does not accept the API key of commerce code ${code}.`
-  return { ok: false, notes: [`${words} ${advice}${missing}`] }
+  return { ok: false, notes: [`${words} ${adviseOnKey(code, environment)}${missing}`] }
 }
 
 function adviseOnKey(code: string, environment: Credentials['environment']): string {
@@ -137,54 +302,31 @@ function adviseOnKey(code: string, environment: Credentials['environment']): str
     : 'Codes of your own belong to production: set environment to production, or use the test codes.'
 }
 
+const testCodes = /^59705555/
+const deferredTestCodes = ['597055555540', '597055555547', '597055555581']
+const mallTestCodes = ['597055555535', '597055555581']
+/** Printed in Transbank's papers: it opens every test code, and nothing else. */
+const testKey = '579B532A7440BB0C9079DED94D31EA1615BACEB56610332264630D42D0A36B1C'
+
 /** What can't be right whatever Transbank answers. */
-function listContradictions({ product, code, key, deferred }: Tried, account: Credentials): string[] {
+function listContradictions(
+  { product, code, key, isDeferred }: CommerceCode,
+  account: Credentials,
+): string[] {
   const isTest = testCodes.test(code)
   const isTestKey = key.toUpperCase() === testKey
   const isMall = account.mallChildCommerceCode !== undefined
-  const isDeferred = deferredTestCodes.includes(code)
+  const holds = deferredTestCodes.includes(code)
   const setting = product === 'webpay' ? 'deferred' : 'oneclickDeferred'
   const isProduction = account.environment === 'production'
-  const faults: Array<[applies: boolean, words: string]> = [
+  return listApplying([
     [isProduction && isTest, `${code} is a public test code: it exists in integration only.`],
     [isProduction && isTestKey, 'The API key is the public one of integration: production has your own.'],
     [isTestKey && !isTest, `The API key is the public one of the test codes, and ${code} is none of them.`],
-    [isTest && deferred !== isDeferred, `Set ${setting} to ${isDeferred}: so is the test code ${code}.`],
+    [isTest && isDeferred !== holds, `Set ${setting} to ${holds}: so is the test code ${code}.`],
     [
       product === 'webpay' && isTest && isMall !== mallTestCodes.includes(code),
       `The test code ${code} is ${isMall ? 'no Mall: remove' : 'a Mall: add'} mallChildCommerceCode.`,
     ],
-  ]
-  return faults.flatMap(([applies, words]) => (applies ? [words] : []))
-}
-
-/** Transbank tells nothing by webhook: what comes in its name is not from Transbank. */
-function verify(): Verification {
-  const reason = `${title} sends no webhooks: its customers come back to the return URL, and payments are read.`
-  return { ok: false, check: 'signature', reason }
-}
-
-export const transbank: PaymentProvider<Credentials> = {
-  ...facts,
-  baseUrlOf,
-  credentials,
-  accountOf: ({ environment, commerceCode, oneclickCommerceCode = '' }) =>
-    [environment, commerceCode, oneclickCommerceCode].join(' '),
-  windows,
-  checkPayment: listFaults,
-  createPayment,
-  createCheckout,
-  read,
-  capture,
-  cancel,
-  refund,
-  readReturn,
-  commit,
-  saveMethod,
-  finishMethod,
-  removeMethod,
-  verify,
-  owns: () => false,
-  parse: () => [],
-  check,
+  ])
 }
