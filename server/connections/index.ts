@@ -36,7 +36,7 @@ export {
   unknownOutcome,
 } from './provider-call.ts'
 export { equalText, readEach, readWebhookForm, readWebhookJson, verifySignature } from './raw-webhook.ts'
-export { anything, figure, optionalFigure } from './vendor-fields.ts'
+export { anything, fieldsOf, figure, optionalFigure } from './vendor-fields.ts'
 export { optional, optionalNumber, optionalObject, optionalText } from './vendor-fields.ts'
 export type {
   CheckResult,

@@ -27,3 +27,11 @@ export const optionalFigure = optional(figure)
 
 /** An answer that needs no reading: that it came is enough. */
 export const anything = z.unknown().transform(() => true)
+
+/** The same schema for each of these fields, so that a long answer is described in a few lines. */
+export function fieldsOf<Schema extends z.ZodType, const Name extends string>(
+  schema: Schema,
+  ...names: readonly Name[]
+): Record<Name, Schema> {
+  return Object.fromEntries(names.map((name) => [name, schema])) as Record<Name, Schema>
+}

@@ -6,6 +6,13 @@ export function listApplying<Words>(rows: ReadonlyArray<readonly [applies: boole
   return rows.flatMap(([applies, words]) => (applies ? [words] : []))
 }
 
+/** The same of fields of a request. */
+export function listFieldFaults(
+  rows: ReadonlyArray<readonly [applies: boolean, field: string, message: string]>,
+): FieldError[] {
+  return rows.flatMap(([applies, field, message]) => (applies ? [{ field, message }] : []))
+}
+
 /** Refuses a command by the first fault of its fields, if there is one. */
 export function refuseFaults([fault]: readonly FieldError[]): NotDone | undefined {
   return fault && refuse('content', `${fault.field}: ${fault.message}`)

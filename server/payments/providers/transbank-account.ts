@@ -4,7 +4,7 @@ import type { ProviderContext } from '#connections'
 import type { FieldError } from '#core/errors.ts'
 import { wireProblem } from '../money.ts'
 import type { CheckoutCommand, PaymentCommand, Windows } from './provider.ts'
-import { listApplying } from './rule-list.ts'
+import { listFieldFaults } from './rule-list.ts'
 
 export const title = 'Transbank'
 export const wire = { CLP: 0, USD: 2 }
@@ -103,7 +103,7 @@ export function listFaults(command: PaymentCommand | CheckoutCommand, account: C
   const problem = wireProblem(amount, currency, { title, wire })
   const isHeld = capture === 'manual'
   const isSplit = isDirect && command.installments > 1
-  const faults: Array<[applies: boolean, field: string, message: string]> = [
+  return listFieldFaults([
     [isDirect && account.oneclickChildCommerceCode === undefined, 'method_id', missingOneclick],
     [currency !== account.currency, 'currency', `This commerce code charges in ${account.currency} only.`],
     [problem !== undefined, 'amount', problem ?? ''],
@@ -111,8 +111,7 @@ export function listFaults(command: PaymentCommand | CheckoutCommand, account: C
     [isHeld && !isDeferred, 'capture', captureFaults.manual],
     [!isHeld && isDeferred, 'capture', captureFaults.automatic],
     [isHeld && isSplit, 'installments', 'What is captured later can not be paid in installments.'],
-  ]
-  return listApplying(faults.map(([applies, field, message]) => [applies, { field, message }]))
+  ])
 }
 
 const captureFaults = {

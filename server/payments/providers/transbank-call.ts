@@ -3,46 +3,42 @@ import { callProvider, isUncertain, judgeDone, optional, optionalText, readJson 
 import { refuse, refusedOutcome, unknownOutcome } from '#connections'
 import type { ErrorKind, NotDone, Outcome, ProviderAnswer } from '#connections'
 import { scrubText } from '#core/scrub.ts'
-import { type Context, listCodes, missingOneclick, type Product, title } from './transbank-account.ts'
+import { type Context, listCodes, missingOneclick, title } from './transbank-account.ts'
 
-const prefixes: Record<Product, string> = {
+const prefixes = {
   webpay: '/rswebpaytransaction/api/webpay/v1.2',
   oneclick: '/rswebpaytransaction/api/oneclick/v1.2',
+  /** Where the papers have the captures of Oneclick; the SDK calls them at the usual place. */
+  oneclickMall: '/rswebpaytransaction/api/oneclick/mall/v1.2',
 }
 
 /** 64 hexadecimal digits: what else comes back in a browser has no place in a path. */
 export const tokenField = z.string().regex(/^[\da-f]{64}$/i)
 
-export interface TransbankCall<Answer> {
-  product: Product
-  /** Another than the product's own. */
-  prefix?: string
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** Below the prefix, made of checked parts only: it is called with the tenant's keys. */
-  path: string
-  body?: Readonly<Record<string, unknown>>
-  answer: z.ZodType<Answer>
-}
+/** The path is made of checked parts only: it is called with the tenant's keys. */
+export type TransbankCall = readonly [
+  product: keyof typeof prefixes,
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+  path: string,
+  body?: Readonly<Record<string, unknown>>,
+]
 
 export async function callTransbank<Answer>(
   context: Context,
-  { product, prefix = prefixes[product], method, path, body, answer }: TransbankCall<Answer>,
+  [product, method, path, body]: TransbankCall,
+  answer: z.ZodType<Answer>,
   isAfterSale = false,
 ): Promise<Outcome<{ answer: Answer }>> {
-  const keys = listCodes(context.credentials).find((code) => code.product === product)
+  const [webpay, oneclick] = listCodes(context.credentials)
+  const keys = product === 'webpay' ? webpay : oneclick
   if (keys === undefined) return refuse('config', missingOneclick)
-  const call = {
-    title,
-    method,
-    path: prefix + path,
-    headers: {
-      'tbk-api-key-id': keys.code,
-      'tbk-api-key-secret': keys.key,
-      'content-type': 'application/json',
-    },
-    ...(body && { body: JSON.stringify(body) }),
-    read: readJson(answer),
+  const headers = {
+    'tbk-api-key-id': keys.code,
+    'tbk-api-key-secret': keys.key,
+    'content-type': 'application/json',
   }
+  const json = body && { body: JSON.stringify(body) }
+  const call = { title, method, path: prefixes[product] + path, headers, ...json, read: readJson(answer) }
   // A saved card is what no message may repeat.
   const hidden = typeof body?.tbk_user === 'string' ? [body.tbk_user] : []
   return callProvider(context, call, (given) => classify(given, isAfterSale, hidden))
@@ -51,12 +47,11 @@ export async function callTransbank<Answer>(
 /** A refund or capture: their refusals have numbers, and some come as a 2xx. */
 export async function callAfterSale<Answer extends { response_code?: number | null | undefined }>(
   context: Context,
-  call: TransbankCall<Answer>,
+  call: TransbankCall,
+  answer: z.ZodType<Answer>,
 ): Promise<Outcome<{ answer: Answer }>> {
-  const outcome = await callTransbank(context, call, true)
-  return judgeDone(outcome, ({ answer }) =>
-    answer.response_code ? refuseByNumber(answer.response_code) : outcome,
-  )
+  const outcome = await callTransbank(context, call, answer, true)
+  return judgeDone(outcome, ({ answer: { response_code: code } }) => (code ? refuseByNumber(code) : outcome))
 }
 
 function refuseByNumber(responseCode: number): NotDone {

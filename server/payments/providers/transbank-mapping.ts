@@ -1,34 +1,32 @@
 import { z } from 'zod'
-import { mismatch, optional, optionalFigure, optionalObject, optionalText } from '#connections'
+import { fieldsOf, optional, optionalFigure, optionalObject, optionalText } from '#connections'
 import type { Outcome } from '#connections'
 import type { FailureCode } from '../failures.ts'
 import type { Failure, MethodSummary, PaymentRef, PaymentSnapshot, PaymentStatus } from './provider.ts'
+import { refuseOther } from './same-payment.ts'
 import { filled, noMoney, present } from './snapshot.ts'
 import { type Context, type Credentials, title } from './transbank-account.ts'
 import { readWireNumber } from './wire-amount.ts'
 import { createFailureTable, type FailureRow } from './word-table.ts'
 
 const sale = {
-  status: optionalText,
-  amount: optionalFigure,
-  captured_amount: optionalFigure,
-  balance: optionalFigure,
-  response_code: optionalFigure,
-  authorization_code: optionalText,
-  payment_type_code: optionalText,
-  installments_number: optionalFigure,
-  commerce_code: optionalText,
-  buy_order: optionalText,
+  ...fieldsOf(
+    optionalText,
+    'status',
+    'authorization_code',
+    'payment_type_code',
+    'commerce_code',
+    'buy_order',
+  ),
+  ...fieldsOf(optionalFigure, 'amount', 'captured_amount', 'balance', 'response_code', 'installments_number'),
 }
 
 /** Of Webpay Plus it is one sale, of a Mall and of Oneclick it holds the shops' sales. */
 export const transactionAnswer = z
   .looseObject({
     ...sale,
-    session_id: optionalText,
-    vci: optionalText,
+    ...fieldsOf(optionalText, 'session_id', 'vci', 'transaction_date'),
     card_detail: optionalObject({ card_number: optionalText }),
-    transaction_date: optionalText,
     details: optional(z.array(z.looseObject(sale))),
   })
   .refine(({ status, details }) => Boolean(status) || details?.some((detail) => detail.status))
@@ -51,45 +49,37 @@ export function idsOf(ref: PaymentRef, isTried = true) {
   return { providerCheckoutId: token, ...(isTried && { providerPaymentId: token }) }
 }
 
-/** What an answer says of a payment. An answer about another payment never becomes a state of this one. */
+/**
+ * What an answer says of a payment. It is believed only if it names the payment's shop, order, session and amount;
+ * an answer that tells of no money may leave them out.
+ */
 export function readTransaction(
   answer: Transaction,
   ref: PaymentRef,
   context: Context,
 ): Outcome<{ snapshot: PaymentSnapshot }> {
-  const [shop] = answer.details ?? []
-  const balance = shop?.balance ?? answer.balance
-  const transaction = { ...answer, ...shop, buy_order: answer.buy_order, balance }
+  const { buy_order, session_id } = answer
+  const shops = answer.details ?? []
+  const [shop] = shops
+  const transaction = { ...answer, ...shop, buy_order, balance: shop?.balance ?? answer.balance }
   const snapshot = writeSnapshot(transaction, ref, context)
-  const problem = findOtherShop(answer, ref) ?? findMismatch(transaction, ref, snapshot)
-  if (problem === undefined) return { outcome: 'done', snapshot }
-  return mismatch(`${title}: the answer is not about this payment: ${problem}. Look it up at ${title}.`)
-}
-
-function findOtherShop({ details }: Transaction, ref: PaymentRef): string | undefined {
-  const shopOrder = shopOrderOf(orderOf(ref.paymentId) ?? '')
-  const isOurs = !details?.length || (details.length === 1 && details[0]?.buy_order === shopOrder)
-  return isOurs ? undefined : 'its shops are not the one that was to be paid'
-}
-
-/** Order, session and amount have to be the payment's; an answer that tells of no money may leave them out. */
-function findMismatch(
-  { buy_order, session_id, amount, status }: Transaction,
-  ref: PaymentRef,
-  snapshot: PaymentSnapshot,
-): string | undefined {
   const isMoney = snapshot.status === 'authorized' || snapshot.status === 'confirmed'
-  const differs = (found: unknown, asked: unknown) => (found ?? (isMoney ? undefined : asked)) !== asked
   const order = orderOf(ref.paymentId) ?? ''
-  if (differs(buy_order, order)) return `its buy_order is ${buy_order}, not ${order}`
-  if (ref.flow === 'checkout' && differs(session_id, ref.paymentId)) {
-    return `its session_id is ${session_id}, not ${ref.paymentId}`
-  }
-  const found = readWireNumber(amount, ref.currency)
+  const amount = readWireNumber(transaction.amount, ref.currency)
   // After a part was captured, that may stand there as the amount.
-  const isPart = ref.capture === 'manual' && isMoney && status !== 'AUTHORIZED' && found && found < ref.amount
-  if (isPart || !differs(found, ref.amount)) return undefined
-  return `its amount is ${amount}, which was not asked for`
+  const isLater = ref.capture === 'manual' && isMoney && transaction.status !== 'AUTHORIZED'
+  const isPart = isLater && amount && amount < ref.amount
+  const other = refuseOther(
+    title,
+    [
+      ['shops', shops.map((one) => one.buy_order).join(), shop && shopOrderOf(order)],
+      ['buy_order', buy_order, order],
+      ['session_id', session_id, ref.flow === 'checkout' ? ref.paymentId : undefined],
+      ['amount', amount, isPart ? undefined : ref.amount],
+    ],
+    !isMoney,
+  )
+  return other ?? { outcome: 'done', snapshot }
 }
 
 function writeSnapshot(transaction: Transaction, ref: PaymentRef, context: Context): PaymentSnapshot {

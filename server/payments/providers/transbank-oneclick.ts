@@ -1,10 +1,9 @@
 import { z } from 'zod'
-import { anything, figure, judgeDone, mapDone, optionalText, refuse } from '#connections'
+import { anything, fieldsOf, figure, judgeDone, mapDone, optionalText, refuse } from '#connections'
 import type { NotDone } from '#connections'
 import { toWireNumber } from '../money.ts'
-import { postForm, webUrl } from './next-action.ts'
 import type { MethodSnapshot, PaymentCommand, PaymentProvider, PaymentRef } from './provider.ts'
-import { agrees, hasAny } from './return-parameters.ts'
+import { agrees, hasAny, postForm, webUrl } from './redirect.ts'
 import { refuseFaults } from './rule-list.ts'
 import { noMoney } from './snapshot.ts'
 import { type Credentials, listFaults, missingOneclick, wire } from './transbank-account.ts'
@@ -19,9 +18,7 @@ const startAnswer = z.looseObject({ token: tokenField, url_webpay: webUrl })
 const finishAnswer = z
   .looseObject({
     response_code: figure,
-    tbk_user: optionalText,
-    card_type: optionalText,
-    card_number: optionalText,
+    ...fieldsOf(optionalText, 'tbk_user', 'card_type', 'card_number'),
   })
   .refine((answer) => answer.response_code !== 0 || Boolean(answer.tbk_user))
 
@@ -33,8 +30,8 @@ export const oneclick = {
   async createPayment(command, context) {
     const body = writeCharge(command, context.credentials)
     if ('outcome' in body) return body
-    const call = { product: 'oneclick', method: 'POST', path: '/transactions', body } as const
-    const outcome = await callTransbank(context, { ...call, answer: transactionAnswer })
+    const call = ['oneclick', 'POST', '/transactions', body] as const
+    const outcome = await callTransbank(context, call, transactionAnswer)
     const ref = refOf(command, context.now())
     return judgeDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
   },
@@ -51,8 +48,8 @@ export const oneclick = {
       )
     }
     const body = { username: methodId, email, response_url: returnUrl }
-    const call = { product: 'oneclick', method: 'POST', path: '/inscriptions', body } as const
-    return mapDone(await callTransbank(context, { ...call, answer: startAnswer }), ({ answer }) => {
+    const outcome = await callTransbank(context, ['oneclick', 'POST', '/inscriptions', body], startAnswer)
+    return mapDone(outcome, ({ answer }) => {
       const { token, url_webpay: url } = answer
       const action = postForm(url, { TBK_TOKEN: token })
       return { snapshot: { status: 'pending', providerInscriptionId: token, action } }
@@ -68,8 +65,8 @@ export const oneclick = {
     if (hasAny(parameters, 'TBK_ORDEN_COMPRA', 'TBK_ID_SESION', 'TBK_ID_SESSION')) {
       return endMethod(token, 'canceled', 'canceled_by_customer', 'TBK_ORDEN_COMPRA')
     }
-    const call = { product: 'oneclick', method: 'PUT', path: `/inscriptions/${token}`, body: {} } as const
-    const outcome = await callTransbank(context, { ...call, answer: finishAnswer })
+    const call = ['oneclick', 'PUT', `/inscriptions/${token}`, {}] as const
+    const outcome = await callTransbank(context, call, finishAnswer)
     if (outcome.outcome !== 'done') return judgeUnfinished(token, outcome)
     const snapshot = readFinished(outcome.answer, methodId, context.credentials)
     return { outcome: 'done', snapshot: { ...snapshot, providerInscriptionId: token } }
@@ -79,8 +76,7 @@ export const oneclick = {
   async removeMethod(token, _ref, context) {
     const body = savedCard.safeParse(token).data
     if (!body) return refuse('content', 'This is no card saved with Oneclick.')
-    const call = { product: 'oneclick', method: 'DELETE', path: '/inscriptions', body } as const
-    const outcome = await callTransbank(context, { ...call, answer: anything })
+    const outcome = await callTransbank(context, ['oneclick', 'DELETE', '/inscriptions', body], anything)
     const isGone = outcome.outcome === 'refused' && outcome.error.code === 'not_found'
     return outcome.outcome === 'done' || isGone ? { outcome: 'done' } : outcome
   },

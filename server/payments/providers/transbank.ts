@@ -1,8 +1,7 @@
 import { z } from 'zod'
 import { anything, figure, judgeDone, mapDone, optionalFigure, optionalText, refuse } from '#connections'
-import type { CheckResult, NotDone, Outcome } from '#connections'
+import type { CheckResult, Outcome } from '#connections'
 import { toWireNumber } from '../money.ts'
-import { postForm, webUrl } from './next-action.ts'
 import { withoutWebhooks } from './no-webhooks.ts'
 import type {
   PaymentProvider,
@@ -11,13 +10,13 @@ import type {
   PaymentStatus,
   RefundSnapshot,
 } from './provider.ts'
-import { agrees, hasAny } from './return-parameters.ts'
+import { agrees, hasAny, postForm, webUrl } from './redirect.ts'
 import { listApplying, refuseFaults } from './rule-list.ts'
 import { noMoney, present } from './snapshot.ts'
 import { credentials, listCodes, listFaults, missingOneclick, title } from './transbank-account.ts'
 import { windows, wire } from './transbank-account.ts'
-import type { CommerceCode, Context, Credentials, Product } from './transbank-account.ts'
-import { callAfterSale, callTransbank, tokenField, type TransbankCall } from './transbank-call.ts'
+import type { CommerceCode, Context, Credentials } from './transbank-account.ts'
+import { callAfterSale, callTransbank, tokenField } from './transbank-call.ts'
 import { endUnpaid, formEndOf, idsOf, orderOf, readTransaction } from './transbank-mapping.ts'
 import { shopOrderOf, transactionAnswer } from './transbank-mapping.ts'
 import { oneclick } from './transbank-oneclick.ts'
@@ -80,8 +79,8 @@ export const transbank: PaymentProvider<Credentials> = {
       ? { details: [{ amount: price, commerce_code: shop, buy_order: shopOrderOf(order) }] }
       : { amount: price }
     const body = { buy_order: order, session_id: paymentId, ...paid, return_url: returnUrl }
-    const call = { product: 'webpay', method: 'POST', path: '/transactions', body } as const
-    return mapDone(await callTransbank(context, { ...call, answer: createAnswer }), ({ answer }) => ({
+    const outcome = await callTransbank(context, ['webpay', 'POST', '/transactions', body], createAnswer)
+    return mapDone(outcome, ({ answer }) => ({
       snapshot: {
         ...noMoney,
         providerCheckoutId: answer.token,
@@ -115,7 +114,7 @@ export const transbank: PaymentProvider<Credentials> = {
     // A token that never reached us is in nobody's hands and can't be paid.
     const isInNobodysHands = ref.flow === 'checkout' && ref.providerCheckoutId === undefined
     if (isInNobodysHands) return { outcome: 'done', snapshot: undefined }
-    const outcome = await callSale(ref, context, { method: 'GET' })
+    const outcome = await callSale(ref, context, 'GET')
     if (outcome.outcome !== 'refused' || outcome.error.code !== 'not_found') return outcome
     const ageMs = context.now().getTime() - ref.createdAt.getTime()
     if (ageMs > settlingMs && ageMs <= toldForMs) return { outcome: 'done', snapshot: undefined }
@@ -126,7 +125,7 @@ export const transbank: PaymentProvider<Credentials> = {
 
   /** Only this takes the money that the customer agreed to. */
   async commit(ref, context) {
-    const outcome = await callSale(ref, context, { method: 'PUT', body: {} })
+    const outcome = await callSale(ref, context, 'PUT', {})
     const end = outcome.outcome === 'refused' && unpaidEnds.get(outcome.error.code ?? '')
     if (!end) return outcome
     const { amount, currency } = ref
@@ -143,16 +142,13 @@ export const transbank: PaymentProvider<Credentials> = {
     const refused = refuseAmount(amount, currency, { title, wire })
     if (refused) return refused
     const { product, order, path, shop = { buy_order: order } } = sale
-    const call = {
-      product,
-      method: 'PUT',
-      path: product === 'oneclick' ? '/transactions/capture' : `${path}/capture`,
-      body: { ...shop, authorization_code: code, capture_amount: toWireNumber(amount, currency, wire) },
-      answer: captureAnswer,
-    } as const
-    const usual = await callAfterSale(context, call)
+    const body = { ...shop, authorization_code: code, capture_amount: toWireNumber(amount, currency, wire) }
+    const place = product === 'oneclick' ? '/transactions/capture' : `${path}/capture`
+    const usual = await callAfterSale(context, [product, 'PUT', place, body], captureAnswer)
     const isElsewhere = product === 'oneclick' && isWrongPath(usual)
-    const outcome = isElsewhere ? await callAfterSale(context, { ...call, prefix: mallPrefix }) : usual
+    const outcome = isElsewhere
+      ? await callAfterSale(context, ['oneclickMall', 'PUT', place, body], captureAnswer)
+      : usual
     return mapDone(outcome, ({ answer: { captured_amount: captured } }) => ({
       snapshot: writeState(ref, 'confirmed', readWireNumber(captured, currency) ?? amount),
     }))
@@ -184,41 +180,30 @@ export const transbank: PaymentProvider<Credentials> = {
   },
 }
 
-/** A sale as calls name it. */
-interface Sale {
-  product: Product
-  order: string
-  /** Of what is checked only. */
-  path: string
-  shop?: { commerce_code: string; buy_order: string }
-}
-
-function findSale(ref: PaymentRef, account: Credentials): Sale | NotDone {
+/** How calls name a sale; its path is made of checked parts only. */
+function findSale(ref: PaymentRef, account: Credentials) {
   const order = orderOf(ref.paymentId)
   if (order === undefined) return refuse('content', `${ref.paymentId} can't be an order of ${title}.`)
   const isDirect = ref.flow === 'direct'
   const id = isDirect ? order : tokenField.safeParse(ref.providerCheckoutId).data
   if (id === undefined) return refuse('content', 'The token of the checkout is no token.')
-  const shop = isDirect ? account.oneclickChildCommerceCode : account.mallChildCommerceCode
-  const commerceCode = shop && (ref.details.commerce_code ?? shop)
-  return {
-    product: isDirect ? 'oneclick' : 'webpay',
-    order,
-    path: `/transactions/${id}`,
-    ...(commerceCode && { shop: { commerce_code: commerceCode, buy_order: shopOrderOf(order) } }),
-  }
+  const product = isDirect ? ('oneclick' as const) : ('webpay' as const)
+  const code = isDirect ? account.oneclickChildCommerceCode : account.mallChildCommerceCode
+  const commerce_code = code && (ref.details.commerce_code ?? code)
+  const shop = commerce_code ? { commerce_code, buy_order: shopOrderOf(order) } : undefined
+  return { product, order, path: `/transactions/${id}`, shop }
 }
 
 /** A call that answers with the transaction. */
 async function callSale(
   ref: PaymentRef,
   context: Context,
-  call: Pick<TransbankCall<unknown>, 'method' | 'body'>,
-): Promise<Outcome<{ snapshot: PaymentSnapshot }>> {
+  method: 'GET' | 'PUT',
+  body?: Record<string, never>,
+) {
   const sale = findSale(ref, context.credentials)
   if ('outcome' in sale) return sale
-  const { product, path } = sale
-  const outcome = await callTransbank(context, { ...call, product, path, answer: transactionAnswer })
+  const outcome = await callTransbank(context, [sale.product, method, sale.path, body], transactionAnswer)
   return judgeDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
 }
 
@@ -228,9 +213,6 @@ const unpaidEnds = new Map([
   ['status_19', endUnpaid('failed', 'authentication_failed', 'status_19')],
   ['finished', endUnpaid('expired', 'timed_out', 'finished')],
 ])
-
-/** Where the papers have the captures of Oneclick; the SDK calls them at the usual place. */
-const mallPrefix = '/rswebpaytransaction/api/oneclick/mall/v1.2'
 
 function isWrongPath(outcome: Outcome<object>): boolean {
   if (outcome.outcome !== 'refused') return false
@@ -257,13 +239,8 @@ async function giveBack(ref: PaymentRef, minor: number, context: Context) {
   const { product, path, shop } = sale
   const orderField = product === 'oneclick' ? 'detail_buy_order' : 'buy_order'
   const paid = shop && { commerce_code: shop.commerce_code, [orderField]: shop.buy_order }
-  return callAfterSale(context, {
-    product,
-    method: 'POST',
-    path: `${path}/refunds`,
-    body: { ...paid, amount: toWireNumber(minor, currency, wire) },
-    answer: refundAnswer,
-  })
+  const body = { ...paid, amount: toWireNumber(minor, currency, wire) }
+  return callAfterSale(context, [product, 'POST', `${path}/refunds`, body], refundAnswer)
 }
 
 async function check(context: Context): Promise<CheckResult> {
@@ -283,7 +260,7 @@ async function check(context: Context): Promise<CheckResult> {
 async function tryKey({ product, code }: CommerceCode, context: Context): Promise<CheckResult> {
   const { environment, oneclickApiKey } = context.credentials
   const path = `/transactions/${'0'.repeat(product === 'webpay' ? 64 : 26)}`
-  const outcome = await callTransbank(context, { product, method: 'GET', path, answer: anything })
+  const outcome = await callTransbank(context, [product, 'GET', path], anything)
   const error = outcome.outcome === 'done' ? undefined : outcome.error
   if (error === undefined || error.httpStatus === 422 || error.code === 'not_found') {
     return { ok: true, notes: [`${title} (${environment}) accepts the API key of commerce code ${code}.`] }
