@@ -4,10 +4,15 @@ import type { ProviderContext } from '#connections'
 import type { FieldError } from '#core/errors.ts'
 import { wireProblem } from '../money.ts'
 import type { CheckoutCommand, PaymentCommand, Windows } from './provider.ts'
-import { listFieldFaults } from './rule-list.ts'
+import { listApplying, listFieldFaults } from './rule-list.ts'
 
 export const title = 'Transbank'
 export const wire = { CLP: 0, USD: 2 }
+
+export const hosts = {
+  production: 'https://webpay3g.transbank.cl',
+  integration: 'https://webpay3gint.transbank.cl',
+}
 
 const codeField = z.string().regex(/^5970\d{8}$/, 'Has 12 digits and begins with 5970.')
 
@@ -117,4 +122,41 @@ export function listFaults(command: PaymentCommand | CheckoutCommand, account: C
 const captureFaults = {
   manual: 'This commerce code captures at once: only one of deferred capture can hold payments.',
   automatic: 'This commerce code is one of deferred capture: ask for capture manual, and capture later.',
+}
+
+/** What to look at when a key is refused. */
+export function adviseOnKey(code: string, environment: Credentials['environment']): string {
+  if (environment === 'production') return 'Is it the key of this very code, and of production?'
+  return testCodes.test(code)
+    ? "Test codes take the public test key of Transbank's papers: is this one of production?"
+    : 'Codes of your own belong to production: set environment to production, or use the test codes.'
+}
+
+const testCodes = /^59705555/
+const deferredTestCodes = ['597055555540', '597055555547', '597055555581']
+const mallTestCodes = ['597055555535', '597055555581']
+/** Printed in Transbank's papers: it opens every test code, and nothing else. */
+const testKey = '579B532A7440BB0C9079DED94D31EA1615BACEB56610332264630D42D0A36B1C'
+
+/** What can't be right whatever Transbank answers. */
+export function listContradictions(
+  { product, code, key, isDeferred }: CommerceCode,
+  account: Credentials,
+): string[] {
+  const isTest = testCodes.test(code)
+  const isTestKey = key.toUpperCase() === testKey
+  const isMall = account.mallChildCommerceCode !== undefined
+  const holds = deferredTestCodes.includes(code)
+  const setting = product === 'webpay' ? 'deferred' : 'oneclickDeferred'
+  const isProduction = account.environment === 'production'
+  return listApplying([
+    [isProduction && isTest, `${code} is a public test code: it exists in integration only.`],
+    [isProduction && isTestKey, 'The API key is the public one of integration: production has your own.'],
+    [isTestKey && !isTest, `The API key is the public one of the test codes, and ${code} is none of them.`],
+    [isTest && isDeferred !== holds, `Set ${setting} to ${holds}: so is the test code ${code}.`],
+    [
+      product === 'webpay' && isTest && isMall !== mallTestCodes.includes(code),
+      `The test code ${code} is ${isMall ? 'no Mall: remove' : 'a Mall: add'} mallChildCommerceCode.`,
+    ],
+  ])
 }

@@ -11,10 +11,10 @@ import type {
   RefundSnapshot,
 } from './provider.ts'
 import { agrees, hasAny, postForm, webUrl } from './redirect.ts'
-import { listApplying, refuseFaults } from './rule-list.ts'
+import { refuseFaults } from './rule-list.ts'
 import { noMoney, present } from './snapshot.ts'
-import { credentials, listCodes, listFaults, missingOneclick, title } from './transbank-account.ts'
-import { windows, wire } from './transbank-account.ts'
+import { adviseOnKey, credentials, hosts, listCodes, listContradictions } from './transbank-account.ts'
+import { listFaults, missingOneclick, title, windows, wire } from './transbank-account.ts'
 import type { CommerceCode, Context, Credentials } from './transbank-account.ts'
 import { callAfterSale, callTransbank, tokenField } from './transbank-call.ts'
 import { endUnpaid, formEndOf, idsOf, orderOf, readTransaction } from './transbank-mapping.ts'
@@ -23,17 +23,13 @@ import { oneclick } from './transbank-oneclick.ts'
 import { readWireNumber, refuseAmount } from './wire-amount.ts'
 import { createWordTable } from './word-table.ts'
 
-const hosts = {
-  production: 'https://webpay3g.transbank.cl',
-  integration: 'https://webpay3gint.transbank.cl',
-}
-
 const createAnswer = z.looseObject({ token: tokenField, url: webUrl })
 const captureAnswer = z.looseObject({ response_code: figure, captured_amount: optionalFigure })
 const refundAnswer = z
   .looseObject({ type: optionalText, nullified_amount: optionalFigure, response_code: optionalFigure })
   .refine(({ type, response_code }) => Boolean(type ?? response_code))
 
+const nothing = { outcome: 'done', snapshot: undefined } as const
 const minuteMs = 60_000
 /** A charge on its way may not be found yet. */
 const settlingMs = minuteMs
@@ -102,22 +98,20 @@ export const transbank: PaymentProvider<Credentials> = {
     if (ref.flow !== 'checkout' || !tokenField.safeParse(token).success || !isOurs) {
       return { next: 'refuse', reason: 'It names another payment than the one this return is of.' }
     }
-    const isBroken = parameters.has('TBK_TOKEN')
-    if (parameters.has('token_ws'))
-      return isBroken ? { next: 'read', otherwise: 'failed' } : { next: 'commit' }
-    if (isBroken) return { next: 'read', otherwise: 'canceled' }
+    const hasEnded = parameters.has('token_ws')
+    if (parameters.has('TBK_TOKEN')) return { next: 'read', otherwise: hasEnded ? 'failed' : 'canceled' }
+    if (hasEnded) return { next: 'commit' }
     const isTimeout = hasAny(parameters, ...Object.keys(session))
     return isTimeout ? { next: 'read', otherwise: 'expired' } : { next: 'read' }
   },
 
   async read(ref, context) {
     // A token that never reached us is in nobody's hands and can't be paid.
-    const isInNobodysHands = ref.flow === 'checkout' && ref.providerCheckoutId === undefined
-    if (isInNobodysHands) return { outcome: 'done', snapshot: undefined }
+    if (ref.flow === 'checkout' && ref.providerCheckoutId === undefined) return nothing
     const outcome = await callSale(ref, context, 'GET')
     if (outcome.outcome !== 'refused' || outcome.error.code !== 'not_found') return outcome
     const ageMs = context.now().getTime() - ref.createdAt.getTime()
-    if (ageMs > settlingMs && ageMs <= toldForMs) return { outcome: 'done', snapshot: undefined }
+    if (ageMs > settlingMs && ageMs <= toldForMs) return nothing
     const isOld = ageMs > toldForMs
     const words = isOld ? `${title} tells the state of a payment for seven days.` : 'It may be on its way.'
     return { outcome: 'unknown', error: { ...outcome.error, message: `${outcome.error.message} ${words}` } }
@@ -137,8 +131,7 @@ export const transbank: PaymentProvider<Credentials> = {
     const sale = findSale(ref, context.credentials)
     if ('outcome' in sale) return sale
     const { authorization_code: code } = details
-    if (!code)
-      return refuse('state', 'The payment has to be read first: its authorization code is not known.')
+    if (!code) return refuse('state', unreadCode)
     const refused = refuseAmount(amount, currency, { title, wire })
     if (refused) return refused
     const { product, order, path, shop = { buy_order: order } } = sale
@@ -207,6 +200,8 @@ async function callSale(
   return judgeDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
 }
 
+const unreadCode = 'The payment has to be read first: its authorization code is not known.'
+
 /** Refusals of a commit that tell how a checkout ended. */
 const unpaidEnds = new Map([
   ['status_10', endUnpaid('canceled', 'canceled_by_customer', 'status_10')],
@@ -270,40 +265,4 @@ async function tryKey({ product, code }: CommerceCode, context: Context): Promis
   const missing = noKey ? ' Where Oneclick has a key of its own, add oneclickApiKey.' : ''
   const words = `${title} (${environment}) does not accept the API key of commerce code ${code}.`
   return { ok: false, notes: [`${words} ${adviseOnKey(code, environment)}${missing}`] }
-}
-
-function adviseOnKey(code: string, environment: Credentials['environment']): string {
-  if (environment === 'production') return 'Is it the key of this very code, and of production?'
-  return testCodes.test(code)
-    ? "Test codes take the public test key of Transbank's papers: is this one of production?"
-    : 'Codes of your own belong to production: set environment to production, or use the test codes.'
-}
-
-const testCodes = /^59705555/
-const deferredTestCodes = ['597055555540', '597055555547', '597055555581']
-const mallTestCodes = ['597055555535', '597055555581']
-/** Printed in Transbank's papers: it opens every test code, and nothing else. */
-const testKey = '579B532A7440BB0C9079DED94D31EA1615BACEB56610332264630D42D0A36B1C'
-
-/** What can't be right whatever Transbank answers. */
-function listContradictions(
-  { product, code, key, isDeferred }: CommerceCode,
-  account: Credentials,
-): string[] {
-  const isTest = testCodes.test(code)
-  const isTestKey = key.toUpperCase() === testKey
-  const isMall = account.mallChildCommerceCode !== undefined
-  const holds = deferredTestCodes.includes(code)
-  const setting = product === 'webpay' ? 'deferred' : 'oneclickDeferred'
-  const isProduction = account.environment === 'production'
-  return listApplying([
-    [isProduction && isTest, `${code} is a public test code: it exists in integration only.`],
-    [isProduction && isTestKey, 'The API key is the public one of integration: production has your own.'],
-    [isTestKey && !isTest, `The API key is the public one of the test codes, and ${code} is none of them.`],
-    [isTest && isDeferred !== holds, `Set ${setting} to ${holds}: so is the test code ${code}.`],
-    [
-      product === 'webpay' && isTest && isMall !== mallTestCodes.includes(code),
-      `The test code ${code} is ${isMall ? 'no Mall: remove' : 'a Mall: add'} mallChildCommerceCode.`,
-    ],
-  ])
 }
