@@ -16,12 +16,12 @@ export function switchField(description: string) {
   return z.boolean().default(false).meta({ description })
 }
 
+/** One of these; the first, if nothing is given. */
 export function choiceField<const Choice extends string | number>(
   description: string,
-  choices: readonly Choice[],
-  usual: NoInfer<Choice>,
+  choices: readonly [usual: Choice, ...others: Choice[]],
 ) {
-  return z.literal(choices).default(usual).meta({ description })
+  return z.literal(choices).default(choices[0]).meta({ description })
 }
 
 /** A rule across fields: it speaks although a single field is wrong, so that all faults come at once. */

@@ -20,16 +20,11 @@ export const credentials = z
   .strictObject({
     commerceCode: codeField.describe('Commerce code of Webpay Plus, or of Webpay Plus Mall.'),
     apiKey: keyField('API key (Tbk-Api-Key-Secret) of the commerce code.'),
-    environment: choiceField(
-      'integration takes test cards only, production real ones.',
-      ['integration', 'production'],
+    environment: choiceField('integration takes test cards only, production real ones.', [
       'integration',
-    ),
-    currency: choiceField(
-      'What the commerce code charges in: Transbank fixes it per code.',
-      ['CLP', 'USD'],
-      'CLP',
-    ),
+      'production',
+    ]),
+    currency: choiceField('What the commerce code charges in: Transbank fixes it per code.', ['CLP', 'USD']),
     deferred: switchField('The commerce code is one of deferred capture: payments are held, then captured.'),
     mallChildCommerceCode: codeField.describe('Shop that is paid, where commerceCode is a Mall.').optional(),
     oneclickCommerceCode: codeField.describe('Commerce code of Oneclick Mall, for saved cards.').optional(),
@@ -39,7 +34,6 @@ export const credentials = z
     responseCodeLevel: choiceField(
       'Detail of the reasons for declines: 2 where Transbank has switched it on.',
       [1, 2],
-      1,
     ),
     refundWindowDays: countField('For how many days payments can be refunded.', 365, 90),
     captureWindowDays: countField('For how many days a held payment can be captured.', 30, 7),
@@ -72,11 +66,9 @@ export type Context = ProviderContext<Credentials>
 export const missingOneclick =
   'Cards can be saved and charged once oneclickCommerceCode and oneclickChildCommerceCode are in this connection.'
 
-export type Product = 'webpay' | 'oneclick'
-
 /** A commerce code, and the key that opens it. */
 export interface CommerceCode {
-  product: Product
+  product: 'webpay' | 'oneclick'
   code: string
   key: string
   isDeferred: boolean

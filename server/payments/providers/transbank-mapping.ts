@@ -72,7 +72,7 @@ export function readTransaction(
   const other = refuseOther(
     title,
     [
-      ['shops', shops.map((one) => one.buy_order).join(), shop && shopOrderOf(order)],
+      ['shop order', shops.map((one) => one.buy_order).join(), shop && shopOrderOf(order)],
       ['buy_order', buy_order, order],
       ['session_id', session_id, ref.flow === 'checkout' ? ref.paymentId : undefined],
       ['amount', amount, isPart ? undefined : ref.amount],
