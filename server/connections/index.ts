@@ -17,13 +17,13 @@ export {
   saveConnection,
 } from './connections.ts'
 export { choiceField, countField, ruleAcross, secretField, switchField } from './credentials.ts'
+export { type Form, writeForm } from './form-body.ts'
 export {
   callProvider,
   createErrorTable,
   describeError,
   type ErrorRule,
   isUncertain,
-  judgeDone,
   mapDone,
   mismatch,
   type NotDone,
@@ -32,10 +32,12 @@ export {
   readJson,
   refuse,
   refusedOutcome,
+  thenDone,
   type Told,
   unknownOutcome,
 } from './provider-call.ts'
-export { equalText, readEach, readWebhookForm, readWebhookJson, verifySignature } from './raw-webhook.ts'
+export { equalText, readEach, readWebhookForm, readWebhookJson } from './raw-webhook.ts'
+export { readSignaturePairs, verifyAge, verifySignature } from './raw-webhook.ts'
 export { anything, fieldsOf, figure, optionalFigure } from './vendor-fields.ts'
 export { optional, optionalNumber, optionalObject, optionalText } from './vendor-fields.ts'
 export type {

@@ -152,12 +152,13 @@ export function mapDone<Done extends object, Mapped extends object>(
   return outcome.outcome === 'done' ? { outcome: 'done', ...map(outcome) } : outcome
 }
 
-/** Where what a call brought may still be no good. */
-export function judgeDone<Done extends object, Judged extends object>(
-  outcome: Outcome<Done>,
-  judge: (done: Done) => Outcome<Judged>,
-): Outcome<Judged> {
-  return outcome.outcome === 'done' ? judge(outcome) : outcome
+/** The next step, with what the first one brought; where that is not done there is no next one. */
+export async function thenDone<Done extends object, Next extends object>(
+  outcome: Outcome<Done> | Promise<Outcome<Done>>,
+  next: (done: Done) => Outcome<Next> | Promise<Outcome<Next>>,
+): Promise<Outcome<Next>> {
+  const first = await outcome
+  return first.outcome === 'done' ? next(first) : first
 }
 
 type ErrorRow = readonly [...ErrorRule, codes: ReadonlyArray<string | number>]

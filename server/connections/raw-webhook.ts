@@ -61,6 +61,32 @@ export function verifySignature(webhook: RawWebhook, check: SignatureCheck): Ver
   return { ok: false, check: 'signature', reason: `The signature does not match: ${check.whenRefused}` }
 }
 
+/** The values under a name in a header such as `t=1,v1=a,v1=b`. */
+export function readSignaturePairs(header: string | undefined): (name: string) => string[] {
+  const pairs = (header ?? '').split(',').map((pair) => pair.trim().split('='))
+  return (name) => pairs.filter(([given]) => given === name).map(([, value]) => value ?? '')
+}
+
+export interface SigningTime {
+  /** NaN for what is no time: it passes never. */
+  signedAtSeconds: number
+  mostSeconds: number
+  /** `mostSeconds` in words: `five minutes`. */
+  words: string
+}
+
+/** Of what is verified so far: whether it was signed about now, and not in the future either. */
+export function verifyAge(
+  verification: Verification,
+  { signedAtSeconds, mostSeconds, words }: SigningTime,
+  now: Date,
+): Verification {
+  const ageSeconds = Math.floor(now.getTime() / 1000) - signedAtSeconds
+  if (!verification.ok || Math.abs(ageSeconds) <= mostSeconds) return verification
+  const reason = `It was signed more than ${words} ago or in the future.`
+  return { ok: false, check: 'timestamp', reason }
+}
+
 function readHeader(webhook: RawWebhook, name: string): string {
   return webhook.headers[name.toLowerCase()] ?? ''
 }

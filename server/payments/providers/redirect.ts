@@ -23,3 +23,12 @@ export function agrees(parameters: URLSearchParams, expected: Readonly<Record<st
 export function hasAny(parameters: URLSearchParams, ...names: string[]): boolean {
   return names.some((name) => parameters.has(name))
 }
+
+/** The customer is sent there by a link; without an address there is nowhere to go. */
+export function followLink(url: string | null | undefined): NextAction | undefined {
+  return url ? { kind: 'redirect', method: 'GET', url, fields: {} } : undefined
+}
+
+export function addParameter(url: string, parameter: string): string {
+  return `${url}${url.includes('?') ? '&' : '?'}${parameter}`
+}

@@ -1,169 +1,93 @@
 import { z } from 'zod'
-import { callProvider, createErrorTable, describeError, isUncertain, optional } from '#connections'
-import { optionalText, readJson, refusedOutcome, unknownOutcome } from '#connections'
-import type { ErrorKind, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
-import type { FailureCode } from '../failures.ts'
-import type { Failure } from './provider.ts'
+import { callProvider, countField, createErrorTable, fieldsOf, type Form, isUncertain } from '#connections'
+import { mapDone, optionalText, readJson, refuse, refusedOutcome, secretField } from '#connections'
+import { unknownOutcome, writeForm } from '#connections'
+import type { NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
+import { type ListPage, readPages } from './paging.ts'
+import { findByReference } from './reference-search.ts'
+import { listOf, namedAnswer, type Page, pageAnswer, reasonAnswer, title } from './stripe-mapping.ts'
+import { toSeconds } from './stripe-mapping.ts'
 
-export const title = 'Stripe'
+export const credentials = z.strictObject({
+  secretKey: secretField('Secret key, or a restricted key. Test keys move no money.').regex(
+    /^(sk|rk)_(test|live)_\w+$/,
+    'Begins with sk_test_, sk_live_, rk_test_ or rk_live_; what begins with pk_ is for browsers.',
+  ),
+  webhookSecret: webhookSecretField('Signing secret of the webhook. Needed to accept webhooks.').optional(),
+  previousWebhookSecret: webhookSecretField(
+    'Former signing secret: webhooks signed with it still pass.',
+  ).optional(),
+  account: z
+    .string()
+    .regex(/^acct_\w+$/, 'Begins with acct_.')
+    .meta({ description: 'Connected account that is charged, where the key is that of a platform.' })
+    .optional(),
+  refundWindowDays: countField('For how many days payments can be refunded.', 3650, 365),
+  captureWindowDays: countField('For how many days a held payment can be captured.', 90, 7),
+})
+export type Credentials = z.output<typeof credentials>
+export type Context = ProviderContext<Credentials>
+
+function webhookSecretField(description: string): z.ZodString {
+  return secretField(description).regex(/^whsec_[\x21-\x7e]+$/, 'Begins with whsec_, as Stripe shows it.')
+}
 
 /** The one whose shapes are read and written here. */
 const version = '2026-10-28.endive'
 const maxAnswerBytes = 16 * 1024 * 1024
-const pageLength = 100
-const mostPages = 10
+const hourMs = 60 * 60 * 1000
 
-/** What every call needs of the credentials. */
-export interface StripeKeys {
-  secretKey: string
-  account?: string | undefined
-}
-export type StripeContext = ProviderContext<StripeKeys>
-
-export type FormValue =
-  | string
-  | number
-  | boolean
-  | undefined
-  | readonly FormValue[]
-  | { readonly [name: string]: FormValue }
-export type Form = { readonly [name: string]: FormValue }
-
-export interface StripeCall<Answer> {
+interface StripeCall<Answer> {
   /** Below `/v1`; ids among them come from outside and are checked. */
   path: readonly string[]
   form?: Form
   /** Idempotency key: with one it is a POST. */
   key?: string
   isDelete?: boolean
-  read: (answer: ProviderAnswer) => Answer | undefined
-  /** What a 402 tells of the thing that the card was declined for: no refusal then, but an answer. */
-  readDeclined?: (error: StripeError) => Answer | undefined
+  /** Reads the answer into fields of our own: they stand beside the outcome. */
+  answer: z.ZodType<Answer>
+  /** Where a 402 holds the thing that the card was declined for: no refusal then, but an answer. */
+  declined?: 'payment_intent' | 'setup_intent'
 }
 
-/** Of an error, and of what a payment keeps of its last one. */
-export const reasonAnswer = z.looseObject({
-  type: optionalText,
-  code: optionalText,
-  decline_code: optionalText,
-  advice_code: optionalText,
-})
-const errorBody = z.looseObject({
-  error: reasonAnswer.extend({
-    param: optionalText,
-    message: optionalText,
-    payment_intent: optional(z.unknown()),
-    setup_intent: optional(z.unknown()),
-  }),
-})
-export type StripeError = z.output<typeof errorBody>['error']
-
-export async function callStripe<Answer>(
-  context: StripeContext,
-  { path, form = {}, key, isDelete = false, read, readDeclined }: StripeCall<Answer>,
-): Promise<Outcome<{ answer: Answer }>> {
+export async function callStripe<Answer extends object>(
+  context: Context,
+  { path, form = {}, key, isDelete = false, answer: schema, declined }: StripeCall<Answer>,
+): Promise<Outcome<Answer>> {
   const odd = path.find((part) => !/^\w{1,255}$/.test(part))
   if (odd !== undefined) return refuse('content', `${JSON.stringify(odd.slice(0, 80))} is no id of ${title}.`)
   const { secretKey, account } = context.credentials
   const isPost = key !== undefined
   const encoded = writeForm(form)
-  let declined: Answer | undefined
-  const outcome = await callProvider(
-    context,
-    {
-      title,
-      method: isDelete ? 'DELETE' : isPost ? 'POST' : 'GET',
-      path: `/v1/${path.join('/')}${isPost || encoded === '' ? '' : `?${encoded}`}`,
-      headers: {
-        authorization: `Bearer ${secretKey}`,
-        'stripe-version': version,
-        ...(account && { 'stripe-account': account }),
-        ...(isPost && { 'content-type': 'application/x-www-form-urlencoded', 'idempotency-key': key }),
-      },
-      ...(isPost && { body: encoded }),
-      read,
-      // A second DELETE finds what the first one left.
-      repeatable: true,
-      maxAnswerBytes,
+  const call = {
+    title,
+    method: isDelete ? ('DELETE' as const) : isPost ? ('POST' as const) : ('GET' as const),
+    path: `/v1/${path.join('/')}${isPost || encoded === '' ? '' : `?${encoded}`}`,
+    headers: {
+      authorization: `Bearer ${secretKey}`,
+      'stripe-version': version,
+      ...(account && { 'stripe-account': account }),
+      ...(isPost && { 'content-type': 'application/x-www-form-urlencoded', 'idempotency-key': key }),
     },
-    (answer) => {
-      const error = readJson(errorBody)(answer)?.error
-      if (answer.status === 402 && error) declined = readDeclined?.(error)
-      return classify(answer, error)
-    },
-  )
-  return declined === undefined ? outcome : { outcome: 'done', answer: declined }
-}
-
-/** `a[b][0]=c`, as Stripe reads it; what is undefined is left out. */
-function writeForm(form: Form): string {
-  return Object.entries(form)
-    .flatMap(([name, value]) => listPairs(name, value))
-    .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
-    .join('&')
-}
-
-function listPairs(name: string, value: FormValue): Array<[name: string, value: string]> {
-  if (value === undefined) return []
-  if (typeof value !== 'object') return [[name, String(value)]]
-  return Object.entries(value).flatMap(([part, item]) => listPairs(`${name}[${part}]`, item))
-}
-
-export function refuse(kind: ErrorKind, message: string): NotDone {
-  return { outcome: 'refused', error: describeError([kind, 'never', false], { message }) }
-}
-
-/** A page that can't be closed was paid or has ended in the meantime; Stripe has no code for that. */
-export function stateIfClosed(outcome: NotDone): NotDone {
-  const isClosed = outcome.outcome === 'refused' && outcome.error.httpStatus === 400
-  return isClosed ? { ...outcome, error: { ...outcome.error, kind: 'state' } } : outcome
-}
-
-export interface Listing<Item> {
-  path: readonly string[]
-  form?: Form
-  item: z.ZodType<Item>
-  /** Further pages are not asked for once one fits. */
-  until?: (item: Item) => boolean
-}
-
-/** Newest first. `isWhole`: nothing was left out for length. */
-export async function listStripe<Item extends { id: string }>(
-  context: StripeContext,
-  { path, form = {}, item, until }: Listing<Item>,
-): Promise<Outcome<{ items: Item[]; isWhole: boolean }>> {
-  const items: Item[] = []
-  for (let pages = 1; ; pages += 1) {
-    const outcome = await readListPage(context, {
-      path,
-      form: { ...form, starting_after: items.at(-1)?.id },
-      item,
-    })
-    if (outcome.outcome !== 'done') return outcome
-    items.push(...outcome.items)
-    const isEnough = !outcome.hasMore || (until && outcome.items.some(until))
-    if (isEnough || pages === mostPages) return { outcome: 'done', items, isWhole: isEnough === true }
+    ...(isPost && { body: encoded }),
+    read: readJson(schema),
+    // A second DELETE finds what the first one left.
+    repeatable: true,
+    maxAnswerBytes,
   }
+  let about: Answer | undefined
+  const outcome = await callProvider(context, call, (answer) => {
+    const error = readJson(errorAnswer)(answer)?.error
+    if (answer.status === 402 && declined) about = schema.safeParse(error?.[declined]).data
+    return classify(answer, error)
+  })
+  return about ? { ...about, outcome: 'done' } : mapDone(outcome, ({ answer }) => answer)
 }
 
-/** At most a hundred. */
-export async function readListPage<Item>(
-  context: StripeContext,
-  { path, form, item }: Listing<Item>,
-): Promise<Outcome<{ items: Item[]; hasMore: boolean }>> {
-  const read = readJson(listOf(item))
-  const outcome = await callStripe(context, { path, form: { ...form, limit: pageLength }, read })
-  if (outcome.outcome !== 'done') return outcome
-  const { data, has_more: hasMore } = outcome.answer
-  return { outcome: 'done', items: data, hasMore: hasMore === true && data.length > 0 }
-}
-
-export function listOf<Item>(item: z.ZodType<Item>) {
-  return z.looseObject({ data: z.array(item), has_more: optional(z.boolean()) })
-}
+const errorAnswer = z.looseObject({ error: reasonAnswer.extend(fieldsOf(optionalText, 'param', 'message')) })
 
 /** The same key again answers the same, a 500 as well: `stripe-should-retry` tells when that is of no use. */
-function classify(answer: ProviderAnswer, error: StripeError | undefined): NotDone {
+function classify(answer: ProviderAnswer, error?: z.output<typeof errorAnswer>['error']): NotDone {
   const { type, code, decline_code: declineCode, param, message } = error ?? {}
   const told = { code: declineCode ?? code ?? type, message }
   const isUseless = answer.headers['stripe-should-retry'] === 'false'
@@ -194,66 +118,110 @@ const errors = createErrorTable([
   ['state', 'never', false, ['without code: amount', 'without code: amount_to_capture']],
 ])
 
-/** Why a card or another method was not charged. */
-export function readFailure(reason: z.output<typeof reasonAnswer> | null | undefined): Failure {
-  const { type, code, decline_code: declineCode, advice_code: advice } = reason ?? {}
-  const named = declines.get(declineCode ?? '') ?? declines.get(code ?? '')
-  const [failure = type === 'card_error' ? 'card_declined' : 'unknown_reason', retry = 'other_method'] =
-    named ?? []
-  return {
-    code: failure,
-    providerCode: declineCode ?? code ?? type ?? 'unknown',
-    retry: advices.get(advice ?? '') ?? retry,
-  }
+/** It may already be done: then it is read. */
+export function blameState(outcome: NotDone): NotDone {
+  return { ...outcome, error: { ...outcome.error, kind: 'state' } }
 }
 
-/** What the card's network advises is newer than any table. */
-const advices = new Map<string, Failure['retry']>([
-  ['do_not_try_again', 'other_method'],
-  ['try_again_later', 'same'],
-])
+export function isMissing(outcome: Outcome<object>): boolean {
+  return outcome.outcome === 'refused' && outcome.error.code === 'resource_missing'
+}
 
-type DeclineRow = readonly [FailureCode, Failure['retry'], codes: string]
+/** Nothing found: there certainly is no such thing at Stripe. */
+export async function findStripe<Item>(
+  context: Context,
+  answer: z.ZodType<Item>,
+  path: readonly string[],
+  ...expand: readonly string[]
+): Promise<Outcome<{ found?: Item }>> {
+  const call = { path, form: { expand }, answer: answer.transform((found) => ({ found })) }
+  const outcome = await callStripe(context, call)
+  return isMissing(outcome) ? { outcome: 'done' } : outcome
+}
 
-/** `decline_code` first, else the `code` of the error. */
-const declineRows: readonly DeclineRow[] = [
-  ['insufficient_funds', 'same', 'insufficient_funds'],
-  ['card_declined', 'other_method', 'card_declined generic_decline do_not_honor do_not_try_again'],
-  ['card_declined', 'other_method', 'no_action_taken security_violation stop_payment_order'],
-  ['card_declined', 'other_method', 'revocation_of_authorization revocation_of_all_authorizations'],
-  ['card_declined', 'other_method', 'testmode_decline'],
-  ['card_declined', 'same', 'try_again_later'],
-  ['call_issuer', 'same', 'call_issuer approve_with_id'],
-  ['expired_card', 'other_method', 'expired_card'],
-  ['invalid_card', 'other_method', 'incorrect_number invalid_number'],
-  ['invalid_expiry', 'other_method', 'invalid_expiry_month invalid_expiry_year'],
-  ['invalid_security_code', 'other_method', 'incorrect_cvc invalid_cvc'],
-  ['invalid_data', 'other_method', 'incorrect_zip incorrect_address incorrect_pin invalid_pin'],
-  ['card_disabled', 'other_method', 'card_not_supported currency_not_supported invalid_account'],
-  ['card_disabled', 'other_method', 'new_account_information_available service_not_allowed'],
-  ['card_disabled', 'other_method', 'transaction_not_allowed not_permitted'],
-  ['lost_or_stolen', 'other_method', 'lost_card stolen_card pickup_card restricted_card'],
-  ['authentication_failed', 'same', 'payment_intent_authentication_failure'],
-  ['authentication_failed', 'same', 'setup_intent_authentication_failure'],
-  ['authentication_required', 'same', 'authentication_required authentication_not_handled'],
-  ['authentication_required', 'same', 'mobile_device_authentication_required offline_pin_required'],
-  ['authentication_required', 'same', 'online_or_offline_pin_required payment_intent_action_required'],
-  ['fraud_suspected', 'other_method', 'fraudulent merchant_blacklist'],
-  ['limit_exceeded', 'other_method', 'card_velocity_exceeded withdrawal_count_limit_exceeded'],
-  ['limit_exceeded', 'other_method', 'invalid_amount'],
-  ['too_many_attempts', 'other_method', 'pin_try_exceeded card_decline_rate_limit_exceeded'],
-  ['duplicate', 'never', 'duplicate_transaction'],
-  ['method_unavailable', 'other_method', 'payment_method_unactivated payment_method_not_available'],
-  ['method_unavailable', 'other_method', 'payment_intent_mandate_invalid expired_payment_method'],
-  ['canceled_by_customer', 'same', 'payment_method_customer_decline'],
-  ['timed_out', 'same', 'payment_intent_payment_attempt_expired setup_intent_setup_attempt_expired'],
-  ['processing_error', 'same', 'processing_error issuer_not_available reenter_transaction'],
-  ['processing_error', 'same', 'payment_method_provider_timeout'],
-  ['processing_error', 'same', 'three_d_secure_authentication_upstream_error'],
-]
+/** Makes what has only to be named afterwards. */
+export function makeStripe(
+  context: Context,
+  path: readonly string[],
+  form: Form,
+  key: string,
+): Promise<Outcome<{ id: string }>> {
+  return callStripe(context, { path, form, key, answer: namedAnswer.transform(({ id }) => ({ id })) })
+}
 
-const declines = new Map(
-  declineRows.flatMap(([failure, retry, codes]) =>
-    codes.split(' ').map((code) => [code, [failure, retry] as const] as const),
-  ),
-)
+export function pathOfPage(...rest: string[]): string[] {
+  return ['checkout', 'sessions', ...rest]
+}
+
+export function openPage<Snapshot>(
+  context: Context,
+  read: (page: Page) => Snapshot,
+  key: string,
+  form: Form,
+): Promise<Outcome<{ snapshot: Snapshot }>> {
+  const answer = pageAnswer.transform((page) => ({ snapshot: read(page) }))
+  return callStripe(context, { path: pathOfPage(), key, form, answer })
+}
+
+/** A page that can't be closed was paid or has ended in the meantime; Stripe has no code for that. */
+export async function closePage<Snapshot>(
+  context: Context,
+  read: (page: Page) => Snapshot,
+  key: string,
+  { id }: Page,
+): Promise<Outcome<{ snapshot: Snapshot & { status: 'canceled' } }>> {
+  const answer = pageAnswer.transform((page) => {
+    return { snapshot: { ...read(page), status: 'canceled' as const } }
+  })
+  const outcome = await callStripe(context, { path: pathOfPage(id, 'expire'), key, answer })
+  const isClosed = outcome.outcome === 'refused' && outcome.error.httpStatus === 400
+  return isClosed ? blameState(outcome) : outcome
+}
+
+interface Listing<Item> {
+  path: readonly string[]
+  form?: Form
+  item: z.ZodType<Item>
+}
+
+/** Newest first, at most a hundred. */
+export function readListPage<Item>(
+  context: Context,
+  { path, form, item }: Listing<Item>,
+): Promise<Outcome<ListPage<Item>>> {
+  const answer = listOf(item).transform(({ data: items, has_more: hasMore }) => {
+    return { items, hasMore: hasMore === true && items.length > 0 }
+  })
+  return callStripe(context, { path, form: { ...form, limit: 100 }, answer })
+}
+
+export function listStripe<Item extends { id: string }>(
+  context: Context,
+  { form, ...listing }: Listing<Item>,
+  until?: (item: Item) => boolean,
+) {
+  return readPages(
+    (last) => readListPage(context, { ...listing, form: { ...form, starting_after: last?.id } }),
+    { mostPages: 10, until },
+  )
+}
+
+/** By our own id, which travels in the metadata under a name of `references`. */
+export function findOurs<Item extends z.output<typeof namedAnswer>>(
+  context: Context,
+  listing: Listing<Item>,
+  [name, value, createdAt]: [name: string, value: string, createdAt: Date],
+): Promise<Outcome<{ found: Item | undefined }>> {
+  const madeMs = createdAt.getTime()
+  // Clocks differ. A page is open for a day, and a call is repeated no longer than that.
+  const created = { gte: toSeconds(madeMs - hourMs / 12), lte: toSeconds(madeMs + 25 * hourMs) }
+  const query = `metadata['${name}']:'${value.replaceAll(/\W/g, '')}'`
+  const isOurs = ({ metadata }: Item) => metadata?.[name] === value
+  return findByReference({
+    isOurs,
+    list: () => listStripe(context, { ...listing, form: { ...listing.form, created } }, isOurs),
+    search: () => readListPage(context, { ...listing, path: [...listing.path, 'search'], form: { query } }),
+    mayLag: context.now().getTime() - madeMs <= hourMs,
+    message: `${title}: nothing was found yet, and the search may lag behind for an hour.`,
+  })
+}

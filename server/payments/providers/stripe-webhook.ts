@@ -1,53 +1,18 @@
 import { createHmac } from 'node:crypto'
 import { z } from 'zod'
-import { equalText, optional, optionalObject, optionalText, readWebhookJson } from '#connections'
-import { verifySignature } from '#connections'
-import type { RawWebhook, Verification } from '#connections'
-import type { Notice } from './provider.ts'
-import type { StripeKeys } from './stripe-call.ts'
-import { references } from './stripe-mapping.ts'
+import { type CheckResult, equalText, fieldsOf, optional, optionalObject, optionalText } from '#connections'
+import { readSignaturePairs, readWebhookJson, verifyAge, verifySignature } from '#connections'
+import type { Notice, PaymentProvider } from './provider.ts'
+import { listApplying } from './rule-list.ts'
+import { present } from './snapshot.ts'
+import { type Context, type Credentials, findStripe, readListPage } from './stripe-call.ts'
+import { metadata, references, title } from './stripe-mapping.ts'
+import { adviseOnEndpoint } from './webhook-doctor.ts'
+import { createWordTable } from './word-table.ts'
 
-export interface WebhookKeys extends StripeKeys {
-  webhookSecret?: string | undefined
-  previousWebhookSecret?: string | undefined
-}
-
-const toleranceSeconds = 300
-
-export const missingSecret =
+const missingSecret =
   'Webhooks are refused until webhookSecret is added to this connection (Stripe, Developers, Webhooks, Signing secret).'
 
-/**
- * `t=…,v1=…` with a `v1` per secret while one is rolled; HMAC-SHA256 over `t.body` under the secret as it is written.
- * Stripe's own library takes a time in the future.
- */
-export function verifyStripeEvent(webhook: RawWebhook, account: WebhookKeys, now: Date): Verification {
-  const { timestamp, signatures } = readSignature(webhook)
-  const verification = verifySignature(webhook, {
-    header: 'Stripe-Signature',
-    secrets: [account.webhookSecret, account.previousWebhookSecret],
-    whenSecretMissing: missingSecret,
-    whenRefused: 'is webhookSecret that of the endpoint which called?',
-    matches: (_header, secret) => {
-      const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(webhook.body).digest('hex')
-      return signatures.some((signature) => equalText(signature, expected))
-    },
-  })
-  if (!verification.ok) return verification
-  const ageSeconds = Math.floor(now.getTime() / 1000) - Number(timestamp)
-  if (Math.abs(ageSeconds) <= toleranceSeconds) return { ok: true }
-  const reason = 'It was signed more than five minutes ago or in the future.'
-  return { ok: false, check: 'timestamp', reason }
-}
-
-function readSignature({ headers }: RawWebhook): { timestamp: string; signatures: string[] } {
-  const pairs = (headers['stripe-signature'] ?? '').split(',').map((pair) => pair.trim().split('='))
-  const valuesOf = (name: string) => pairs.filter(([given]) => given === name).map(([, value]) => value ?? '')
-  const timestamp = valuesOf('t').at(-1) ?? ''
-  return { timestamp: /^\d{1,11}$/.test(timestamp) ? timestamp : 'none', signatures: valuesOf('v1') }
-}
-
-const metadata = optional(z.record(z.string(), z.string()))
 const subscriptionDetails = optionalObject({ subscription: optionalText, metadata })
 
 const event = z.looseObject({
@@ -57,10 +22,7 @@ const event = z.looseObject({
   account: optionalText,
   data: z.looseObject({
     object: z.looseObject({
-      id: optionalText,
-      mode: optionalText,
-      payment_intent: optionalText,
-      subscription: optionalText,
+      ...fieldsOf(optionalText, 'id', 'mode', 'payment_intent', 'subscription'),
       metadata,
       parent: optionalObject({ subscription_details: subscriptionDetails }),
       subscription_details: subscriptionDetails,
@@ -69,97 +31,169 @@ const event = z.looseObject({
 })
 type EventObject = z.output<typeof event>['data']['object']
 
-/** Live and test events, and those of other connected accounts, may be signed with the same secret. */
-export function ownsStripeEvent(webhook: RawWebhook, { secretKey, account }: StripeKeys): boolean {
-  const read = event.safeParse(readWebhookJson(webhook)).data
-  return read?.livemode === isLive(secretKey) && (read.account ?? undefined) === account
+type Webhooks = Pick<PaymentProvider<Credentials>, 'acknowledgement' | 'verify' | 'owns' | 'parse'>
+
+export const webhooks: Webhooks = {
+  acknowledgement: { status: 200 },
+
+  /**
+   * `t=…,v1=…` with a `v1` per secret while one is rolled; HMAC-SHA256 over `t.body` under the secret as it is
+   * written. Stripe's own library takes a time in the future.
+   */
+  verify(webhook, { webhookSecret, previousWebhookSecret }, now) {
+    const valuesOf = readSignaturePairs(webhook.headers['stripe-signature'])
+    const timestamp = /^\d{1,11}$/.exec(valuesOf('t').at(-1) ?? '')?.[0] ?? 'none'
+    const verification = verifySignature(webhook, {
+      header: 'Stripe-Signature',
+      secrets: [webhookSecret, previousWebhookSecret],
+      whenSecretMissing: missingSecret,
+      whenRefused: 'is webhookSecret that of the endpoint which called?',
+      matches: (_header, secret) => {
+        const signed = createHmac('sha256', secret).update(`${timestamp}.`).update(webhook.body).digest('hex')
+        return valuesOf('v1').some((signature) => equalText(signature, signed))
+      },
+    })
+    const signedAt = { signedAtSeconds: Number(timestamp), mostSeconds: 300, words: 'five minutes' }
+    return verifyAge(verification, signedAt, now)
+  },
+
+  /** Live and test events, and those of other connected accounts, may be signed with the same secret. */
+  owns(webhook, { secretKey, account }) {
+    const read = event.safeParse(readWebhookJson(webhook)).data
+    return read?.livemode === isLive(secretKey) && (read.account ?? undefined) === account
+  },
+
+  parse(webhook) {
+    const read = event.safeParse(readWebhookJson(webhook)).data
+    if (read === undefined) return []
+    const { id: key, type: topic, account, data } = read
+    if (topic === 'account.application.deauthorized') {
+      const detail = `The account ${account ?? ''} has disconnected the application that the key belongs to.`
+      return [{ key, topic, about: 'account', detail }]
+    }
+    const [about, names = {}] = topics.get(topic)?.(data.object) ?? []
+    const known = present<Names>(names)
+    return about && Object.keys(known).length > 0 ? [{ key, topic, about, ...known } as Notice] : []
+  },
 }
 
-export function isLive(secretKey: string): boolean {
+function isLive(secretKey: string): boolean {
   return /^.k_live_/.test(secretKey)
 }
 
-export function parseStripeEvent(webhook: RawWebhook): Notice[] {
-  const read = event.safeParse(readWebhookJson(webhook)).data
-  if (read === undefined) return []
-  const { id: key, type: topic, account, data } = read
-  if (topic === 'account.application.deauthorized') {
-    const detail = `The account ${account ?? ''} has disconnected the application that the key belongs to.`
-    return [{ key, topic, about: 'account', detail }]
-  }
-  const about = topics.get(topic)?.(data.object)
-  return about ? [{ key, topic, ...about }] : []
-}
+type Named =
+  | 'providerPaymentId'
+  | 'providerCheckoutId'
+  | 'paymentId'
+  | 'providerSubscriptionId'
+  | 'subscriptionId'
+type Names = Partial<Record<Named, string | null>>
+type Reader = (object: EventObject) => [about: 'payment' | 'subscription', Names] | undefined
 
-type About =
-  | Omit<Extract<Notice, { about: 'payment' }>, 'key' | 'topic'>
-  | Omit<Extract<Notice, { about: 'subscription' }>, 'key' | 'topic'>
-type Reader = (object: EventObject) => About | undefined
-
-function readIntentEvent(intent: EventObject): About | undefined {
-  return aboutPayment({ providerPaymentId: intent.id, paymentId: intent.metadata?.[references.payment] })
+const readIntent: Reader = ({ id, metadata: own }) => {
+  return ['payment', { providerPaymentId: id, paymentId: own?.[references.payment] }]
 }
 
 /** Refunds, disputes and charges name the payment they are of. */
-function readMoneyEvent({ payment_intent: providerPaymentId }: EventObject): About | undefined {
-  return aboutPayment({ providerPaymentId })
-}
+const readMoney: Reader = ({ payment_intent: providerPaymentId }) => ['payment', { providerPaymentId }]
 
-function readPageEvent(page: EventObject): About | undefined {
-  const { id, mode, payment_intent: intent, subscription } = page
-  if (mode === 'subscription') return aboutSubscription(subscription, page.metadata)
-  if (mode !== 'payment') return undefined
+const readPage: Reader = ({ id: providerCheckoutId, mode, payment_intent: providerPaymentId, ...page }) => {
+  if (mode === 'subscription') return nameSubscription(page.subscription, page.metadata)
   const paymentId = page.metadata?.[references.payment]
-  return aboutPayment({ providerCheckoutId: id, providerPaymentId: intent, paymentId })
+  return mode === 'payment' ? ['payment', { providerCheckoutId, providerPaymentId, paymentId }] : undefined
 }
 
-function readSubscriptionEvent(subscription: EventObject): About | undefined {
-  return aboutSubscription(subscription.id, subscription.metadata)
-}
+const readSubscription: Reader = ({ id, metadata: own }) => nameSubscription(id, own)
 
 /** Endpoints have a version of their own, and older ones name the subscription elsewhere. */
-function readInvoiceEvent({ parent, ...invoice }: EventObject): About | undefined {
+const readInvoice: Reader = ({ parent, ...invoice }) => {
   const details = parent?.subscription_details ?? invoice.subscription_details
-  return aboutSubscription(details?.subscription ?? invoice.subscription, details?.metadata)
+  return nameSubscription(details?.subscription ?? invoice.subscription, details?.metadata)
 }
 
-type Named<Name extends string> = Partial<Record<Name, string | null | undefined>>
-
-function aboutPayment(
-  names: Named<'providerPaymentId' | 'providerCheckoutId' | 'paymentId'>,
-): About | undefined {
-  const known = Object.entries(names).filter(([, name]) => name)
-  return known.length > 0 ? { about: 'payment', ...Object.fromEntries(known) } : undefined
-}
-
-function aboutSubscription(
-  providerSubscriptionId: string | null | undefined,
-  named: z.output<typeof metadata>,
-): About | undefined {
-  const subscriptionId = named?.[references.subscription]
-  if (!providerSubscriptionId && !subscriptionId) return undefined
-  return {
-    about: 'subscription',
-    ...(providerSubscriptionId && { providerSubscriptionId }),
-    ...(subscriptionId && { subscriptionId }),
-  }
+function nameSubscription(id: string | null | undefined, own: EventObject['metadata']): ReturnType<Reader> {
+  return ['subscription', { providerSubscriptionId: id, subscriptionId: own?.[references.subscription] }]
 }
 
 const readers: ReadonlyArray<readonly [family: string, events: string, read: Reader]> = [
-  ['payment_intent', 'succeeded amount_capturable_updated payment_failed canceled', readIntentEvent],
-  ['payment_intent', 'requires_action processing', readIntentEvent],
-  ['refund', 'created updated failed', readMoneyEvent],
-  ['charge', 'refunded refund.updated dispute.created dispute.updated dispute.closed', readMoneyEvent],
-  ['checkout.session', 'completed async_payment_succeeded async_payment_failed expired', readPageEvent],
-  ['customer.subscription', 'created updated deleted paused resumed trial_will_end', readSubscriptionEvent],
-  ['invoice', 'paid payment_failed payment_action_required marked_uncollectible voided', readInvoiceEvent],
+  ['payment_intent', 'succeeded amount_capturable_updated payment_failed canceled', readIntent],
+  ['payment_intent', 'requires_action processing', readIntent],
+  ['refund', 'created updated failed', readMoney],
+  ['charge', 'refunded refund.updated dispute.created dispute.updated dispute.closed', readMoney],
+  ['checkout.session', 'completed async_payment_succeeded async_payment_failed expired', readPage],
+  ['customer.subscription', 'created updated deleted paused resumed trial_will_end', readSubscription],
+  ['invoice', 'paid payment_failed payment_action_required marked_uncollectible voided', readInvoice],
 ]
 
-const topics: ReadonlyMap<string, Reader> = new Map(
-  readers.flatMap(([family, events, read]) =>
-    events.split(' ').map((name) => [`${family}.${name}`, read] as const),
-  ),
+const topics = createWordTable(
+  readers.map(([family, events, read]) => [read, events.replaceAll(/\S+/g, `${family}.$&`)] as const),
 )
 
 /** What an endpoint at Stripe has to be told to send. */
 export const wantedTopics = [...topics.keys()].filter((topic) => topic !== 'charge.refund.updated')
+
+const accountAnswer = z.looseObject({ id: z.string(), charges_enabled: optional(z.boolean()) })
+const paymentAnswer = z.looseObject({ id: z.string() })
+const endpointAnswer = z
+  .looseObject({
+    ...fieldsOf(z.string(), 'id', 'url'),
+    status: optionalText,
+    enabled_events: z.array(z.string()).catch([]),
+  })
+  .transform(({ id, url, status, enabled_events: topics }) => {
+    return { id, url, isDisabled: status === 'disabled', topics }
+  })
+
+/** Tries what payments need; what only helps a person is told where the key may see it. */
+export async function check(context: Context): Promise<CheckResult> {
+  const { secretKey, account, webhookSecret } = context.credentials
+  const tried = await readListPage(context, { path: ['payment_intents'], item: paymentAnswer })
+  if (tried.outcome !== 'done')
+    return { ok: false, notes: [tried.error.message, ...adviseKey(context.credentials)] }
+  const owner = await checkAccount(context)
+  const notes = [
+    `${title} accepts the key${account ? ` for ${account}` : ''}.`,
+    isLive(secretKey)
+      ? 'It is a live key: payments take real money.'
+      : 'It is a test key: it takes test cards only and moves no money.',
+    ...owner.notes,
+    ...(webhookSecret === undefined ? [missingSecret] : []),
+    ...(await checkEndpoint(context)),
+  ]
+  return { ok: owner.ok, notes }
+}
+
+function adviseKey({ secretKey, account }: Credentials): string[] {
+  const mode = isLive(secretKey) ? 'live' : 'test'
+  return listApplying([
+    [
+      secretKey.startsWith('rk_'),
+      'A restricted key needs to write PaymentIntents, Refunds, Checkout Sessions, Customers and Subscriptions.',
+    ],
+    [
+      account !== undefined,
+      `The key has to be of the platform that ${account} is connected to in ${mode} mode.`,
+    ],
+  ])
+}
+
+async function checkAccount(context: Context): Promise<CheckResult> {
+  const outcome = await findStripe(context, accountAnswer, ['account'])
+  if (outcome.outcome !== 'done' || !outcome.found) return { ok: true, notes: [] }
+  const { id, charges_enabled: mayCharge } = outcome.found
+  const { account = id } = context.credentials
+  if (id !== account) return { ok: false, notes: [`The key answers for ${id}, not for ${account}.`] }
+  if (mayCharge !== false) return { ok: true, notes: [`The account is ${id}.`] }
+  const note = `The account ${id} may not charge yet: complete it in the Dashboard of ${title}.`
+  return { ok: false, notes: [note] }
+}
+
+/** Endpoints for connected accounts belong to the platform. */
+async function checkEndpoint(context: Context): Promise<string[]> {
+  const { webhookUrl, credentials } = context
+  const platform = { ...context, credentials: { ...credentials, account: undefined } }
+  const page = await readListPage(platform, { path: ['webhook_endpoints'], item: endpointAnswer })
+  return page.outcome === 'done'
+    ? adviseOnEndpoint(title, webhookUrl, page.items, wantedTopics)
+    : [`Whether ${title} reports to ${webhookUrl} can not be seen with this key.`]
+}

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { callProvider, isUncertain, judgeDone, optional, optionalText, readJson } from '#connections'
+import { callProvider, isUncertain, thenDone, optional, optionalText, readJson } from '#connections'
 import { refuse, refusedOutcome, unknownOutcome } from '#connections'
 import type { ErrorKind, NotDone, Outcome, ProviderAnswer } from '#connections'
 import { scrubText } from '#core/scrub.ts'
@@ -51,7 +51,7 @@ export async function callAfterSale<Answer extends { response_code?: number | nu
   answer: z.ZodType<Answer>,
 ): Promise<Outcome<{ answer: Answer }>> {
   const outcome = await callTransbank(context, call, answer, true)
-  return judgeDone(outcome, ({ answer: { response_code: code } }) => (code ? refuseByNumber(code) : outcome))
+  return thenDone(outcome, ({ answer: { response_code: code } }) => (code ? refuseByNumber(code) : outcome))
 }
 
 function refuseByNumber(responseCode: number): NotDone {

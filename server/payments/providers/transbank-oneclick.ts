@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { anything, fieldsOf, figure, judgeDone, mapDone, optionalText, refuse } from '#connections'
+import { anything, fieldsOf, figure, thenDone, mapDone, optionalText, refuse } from '#connections'
 import type { NotDone } from '#connections'
 import { toWireNumber } from '../money.ts'
 import type { MethodSnapshot, PaymentCommand, PaymentProvider, PaymentRef } from './provider.ts'
@@ -33,7 +33,7 @@ export const oneclick = {
     const call = ['oneclick', 'POST', '/transactions', body] as const
     const outcome = await callTransbank(context, call, transactionAnswer)
     const ref = refOf(command, context.now())
-    return judgeDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
+    return thenDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
   },
 
   /** The customer enters the card on Transbank's page: one card per username, so each method has its own. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { anything, figure, judgeDone, mapDone, optionalFigure, optionalText, refuse } from '#connections'
+import { anything, figure, thenDone, mapDone, optionalFigure, optionalText, refuse } from '#connections'
 import type { CheckResult, Outcome } from '#connections'
 import { toWireNumber } from '../money.ts'
 import { withoutWebhooks } from './no-webhooks.ts'
@@ -197,7 +197,7 @@ async function callSale(
   const sale = findSale(ref, context.credentials)
   if ('outcome' in sale) return sale
   const outcome = await callTransbank(context, [sale.product, method, sale.path, body], transactionAnswer)
-  return judgeDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
+  return thenDone(outcome, ({ answer }) => readTransaction(answer, ref, context))
 }
 
 const unreadCode = 'The payment has to be read first: its authorization code is not known.'
