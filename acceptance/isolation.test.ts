@@ -123,6 +123,7 @@ const reaches: Record<string, [path: string, body?: object]> = {
   replayEvent: ['/webhooks/events/:event/replay', {}],
   listInboundWebhooks: ['/webhooks/inbound?tenant_id=:tenant'],
   getInboundWebhook: ['/webhooks/inbound/:webhook?tenant_id=:tenant'],
+  replayInboundWebhook: ['/webhooks/inbound/:webhook/replay?tenant_id=:tenant', { apply: true }],
   sendWhatsapp: ['/messaging/send/whatsapp', { ...messages.tableflowWhatsapp.body }],
   sendSms: ['/messaging/send/sms', { ...messages.tableflowWhatsapp.body }],
   sendEmail: ['/messaging/send/email', mail],

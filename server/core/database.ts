@@ -25,6 +25,8 @@ export interface Database {
     scope: TenantScope,
     statement: (db: Kysely<Tables>) => Promise<Result>,
   ): Promise<Result>
+  /** `asTenant` whose writes are taken back: tells what some work would do. */
+  rehearseAsTenant<Result>(scope: TenantScope, work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   asSystem<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   /** Single statements outside a transaction. */
   system: Kysely<Tables>
@@ -51,6 +53,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     readAsTenant: (scope, work) => lend(app, (session) => runReading(session, asTenantOf(scope), work)),
     asTenantOnce: (scope, statement) =>
       lend(app, (session) => runStatement(session, asTenantOf(scope), statement)),
+    rehearseAsTenant: (scope, work) =>
+      lend(app, (session) => runTransaction(session, asTenantOf(scope), work, 'rollback')),
     asSystem: (work) => lend(system, (session) => runTransaction(session, undefined, work)),
     system: new Kysely<Tables>({ dialect: new PostgresDialect({ pool: system }) }),
     close: async () => {
@@ -110,13 +114,14 @@ async function runTransaction<Result>(
   { client, db }: Session,
   tenant: string | undefined,
   work: (db: Kysely<Tables>) => Promise<Result>,
+  end: 'commit' | 'rollback' = 'commit',
 ): Promise<Result> {
   const begun = begin(client, tenant)
   try {
     if (tenant === undefined) await begun
     const result = await work(db)
     await begun
-    await client.query('commit')
+    await client.query(end)
     return result
   } catch (error) {
     // A connection that is gone has rolled back by itself.

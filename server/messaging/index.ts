@@ -3,6 +3,7 @@ import { eventTypes } from './events.ts'
 import { jobs } from './jobs.ts'
 import { messagingProviders } from './providers/index.ts'
 import { routes } from './routes.ts'
+import { webhookReader } from './webhook-reader.ts'
 
 export const messagingProviderIds = messagingProviders.map((provider) => provider.id)
 
@@ -13,4 +14,5 @@ export const messaging: Module = {
   routes,
   jobs,
   events: eventTypes,
+  webhookReader,
 }

@@ -49,13 +49,20 @@ export function lockMessage(db: Db, tenantId: string, id: string): Promise<Messa
     .executeTakeFirst()
 }
 
-/** By the provider's id; SendGrid's events carry ours up to the first dot of theirs. */
-export function lockMessageByProviderId(
-  db: Db,
-  tenantId: string,
-  provider: string,
-  providerMessageId: string,
-): Promise<MessageRow | undefined> {
+export function lockMessageByProviderId(...about: AboutMessage): Promise<MessageRow | undefined> {
+  return byProviderId(...about)
+    .forUpdate()
+    .executeTakeFirst()
+}
+
+export function findMessageByProviderId(...about: AboutMessage): Promise<MessageRow | undefined> {
+  return byProviderId(...about).executeTakeFirst()
+}
+
+type AboutMessage = [db: Db, tenantId: string, provider: string, providerMessageId: string]
+
+/** SendGrid's events carry ours up to the first dot of theirs. */
+function byProviderId(...[db, tenantId, provider, providerMessageId]: AboutMessage) {
   return db
     .selectFrom('messages')
     .selectAll()
@@ -63,8 +70,6 @@ export function lockMessageByProviderId(
     .where('provider', '=', provider)
     .where('direction', '=', 'out')
     .where('provider_message_id', 'in', [providerMessageId, providerMessageId.split('.')[0] ?? ''])
-    .forUpdate()
-    .executeTakeFirst()
 }
 
 export async function updateMessage(

@@ -5,6 +5,8 @@ import { createId } from '#core/ids.ts'
 import { recordEvents, type NewEvent } from '#webhooks/outbound'
 import { eventAbout, traceOf } from './events.ts'
 import {
+  findMessage,
+  findMessageByProviderId,
   insertReport,
   lockMessage,
   lockMessageByProviderId,
@@ -23,19 +25,39 @@ interface About {
   providerMessageId?: string
 }
 
-/** The message a report is about, locked. Our own id counts only when it names a message of this tenant at this provider. */
-export async function lockReportedMessage(
+/** The message a report is about, locked. */
+export function lockReportedMessage(
   db: Kysely<Tables>,
   scope: TenantScope,
   provider: string,
   about: About,
 ): Promise<MessageRow | undefined> {
+  return lookUp(db, scope, provider, about, { byId: lockMessage, byProviderId: lockMessageByProviderId })
+}
+
+export function findReportedMessage(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  provider: string,
+  about: About,
+): Promise<MessageRow | undefined> {
+  return lookUp(db, scope, provider, about, { byId: findMessage, byProviderId: findMessageByProviderId })
+}
+
+/** Our own id counts only when it names a message of this tenant at this provider. */
+async function lookUp(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  provider: string,
+  about: About,
+  { byId, byProviderId }: { byId: typeof findMessage; byProviderId: typeof findMessageByProviderId },
+): Promise<MessageRow | undefined> {
   if (about.messageId !== undefined) {
-    const row = await lockMessage(db, scope.tenantId, about.messageId)
+    const row = await byId(db, scope.tenantId, about.messageId)
     if (row !== undefined && row.provider === provider && row.direction === 'out') return row
   }
   if (about.providerMessageId === undefined) return undefined
-  return lockMessageByProviderId(db, scope.tenantId, provider, about.providerMessageId)
+  return byProviderId(db, scope.tenantId, provider, about.providerMessageId)
 }
 
 /** Moves a message on by what its provider reports; what comes late is noted and changes nothing. */

@@ -5,7 +5,7 @@ import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJob, wakeWork } from '#jobs'
-import { loadWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
+import { loadWebhook, type LoadedWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
 import { recordEvents } from '#webhooks/outbound'
 import { receiveMessage } from './inbound-messages.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
@@ -56,6 +56,15 @@ export interface Origin {
   webhookId: string
 }
 
+export function originOf(row: LoadedWebhook['row']): Origin {
+  return {
+    provider: row.provider,
+    channel: row.capability as Channel,
+    connectionId: row.connection_id ?? '',
+    webhookId: row.id,
+  }
+}
+
 interface Reading {
   webhookId: string
   /** Which reports of the batch; all when absent. */
@@ -68,12 +77,7 @@ async function readReports(context: Context, scope: TenantScope, reading: Readin
   const { row, webhook } = await context.database.asTenant(scope, (db) =>
     loadWebhook(context, db, scope, reading.webhookId),
   )
-  const origin = {
-    provider: row.provider,
-    channel: row.capability as Channel,
-    connectionId: row.connection_id ?? '',
-    webhookId: reading.webhookId,
-  }
+  const origin = originOf(row)
   const unmatched: number[] = []
   const failures: unknown[] = []
   for (const [index, report] of requireMessagingProvider(row.provider)
@@ -128,7 +132,7 @@ async function takeReport(
 }
 
 /** Takes a report unless it was taken before. One that matches no message is not used up. */
-async function applyOnce(
+export async function applyOnce(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,

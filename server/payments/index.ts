@@ -5,6 +5,7 @@ import { methodEventTypes } from './methods/events.ts'
 import { paymentProviders } from './providers/index.ts'
 import { routes } from './routes.ts'
 import { subscriptionEventTypes } from './subscriptions/events.ts'
+import { webhookReader } from './webhook-reader.ts'
 
 export const paymentProviderIds = paymentProviders.map((provider) => provider.id)
 
@@ -15,4 +16,5 @@ export const payments: Module = {
   routes,
   jobs,
   events: [...paymentEventTypes, ...methodEventTypes, ...subscriptionEventTypes],
+  webhookReader,
 }

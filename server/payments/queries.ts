@@ -1,4 +1,5 @@
 import { type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
+import { firstIdOf } from '#core/ids.ts'
 import type { PaymentsTables } from './tables.ts'
 
 type Db = Kysely<PaymentsTables>
@@ -264,6 +265,26 @@ export async function updateRefund(
 
 export async function insertLog(db: Db, row: LogRow): Promise<void> {
   await db.insertInto('payment_log').values(row).execute()
+}
+
+/** What a webhook was found to be about when it was read between two moments. */
+export async function listSubjectsOfWebhook(
+  db: Db,
+  tenantId: string,
+  webhookId: string,
+  { since, until }: { since: Date; until: Date },
+): Promise<string[]> {
+  const rows = await db
+    .selectFrom('payment_log')
+    .select('subject')
+    .distinct()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '>=', firstIdOf('plg', since))
+    .where('id', '<', firstIdOf('plg', until))
+    .where('webhook_id', '=', webhookId)
+    .orderBy('subject')
+    .execute()
+  return rows.map((row) => row.subject)
 }
 
 export async function updateLog(

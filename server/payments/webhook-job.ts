@@ -1,6 +1,7 @@
+import type { Kysely } from 'kysely'
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
-import type { TenantScope } from '#core/database.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJob, wakeWork } from '#jobs'
 import { loadWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
@@ -18,7 +19,7 @@ import { lookAtSubscription } from './subscriptions/look.ts'
 /** Providers can be faster than their own answer to our call; what is still unknown after a minute is not ours. */
 const laterMs = [3_000, 60_000]
 /** Of one webhook: more is no webhook that a provider sends. */
-const mostNotices = 100
+export const mostNotices = 100
 
 /** Reads one stored webhook: it says what to look at, and nothing in it is believed. */
 export const readWebhook: JobDefinition<StoredWebhook> = {
@@ -123,12 +124,8 @@ async function follow(
 ): Promise<'followed' | 'unmatched'> {
   if (notice.about === 'account') return tellAccount(context, scope, origin, notice)
   if (notice.about === 'resource') return 'followed'
-  const subject = await context.database.asTenant(
-    scope,
-    async (db): Promise<{ id: string; trace_id: string } | undefined> =>
-      notice.about === 'payment'
-        ? findPaymentBy(db, scope.tenantId, origin.provider, notice)
-        : findSubscriptionBy(db, scope.tenantId, origin.provider, notice),
+  const subject = await context.database.asTenant(scope, (db) =>
+    findSubject(db, scope, origin.provider, notice),
   )
   if (subject === undefined) return 'unmatched'
   const own = traceOf(scope, subject)
@@ -155,6 +152,18 @@ async function follow(
     : lookAtSubscription(context, own, subject.id, 'webhook'))
   if (!isNew) context.log.debug({ webhook_id: origin.webhookId, topic: notice.topic }, 'repeated notice')
   return 'followed'
+}
+
+/** The payment or subscription that a notice names. */
+export async function findSubject(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  provider: string,
+  notice: Extract<Notice, { about: 'payment' | 'subscription' }>,
+): Promise<{ id: string; trace_id: string } | undefined> {
+  return notice.about === 'payment'
+    ? findPaymentBy(db, scope.tenantId, provider, notice)
+    : findSubscriptionBy(db, scope.tenantId, provider, notice)
 }
 
 async function tellAccount(

@@ -9,6 +9,7 @@ import type { JobDefinition } from '#core/module.ts'
 import { scrubHeaders } from '#core/scrub.ts'
 import { enqueueJobs, wakeWork } from '#jobs'
 import { findWebhook, type InboundWebhookRow, insertWebhooks } from './queries.ts'
+import { sealRequest, toRawWebhook } from './sealed-request.ts'
 
 /** Payload of the job that a module gives to take its webhooks over. */
 export interface StoredWebhook {
@@ -24,7 +25,8 @@ export interface Receiver<Credentials> {
   job: JobDefinition<StoredWebhook>
 }
 
-const maxRefusedBodyBytes = 4 * 1024
+/** Of a refused webhook no more is kept. */
+export const maxRefusedBodyBytes = 4 * 1024
 
 /**
  * Takes one request from a provider: handshake, or verify, check the owner, store the bytes and the job that
@@ -66,7 +68,11 @@ async function refuse<Credentials>(
   refusal: Refusal,
 ): Promise<never> {
   if (mayKeepRefusal(receiver.scope.tenantId, context.now())) {
-    await insertWebhooks(context.database.system, [toRow(context, webhook, receiver, connection, refusal)])
+    const row = toRow(context, webhook, receiver, connection, refusal)
+    await context.database.asSystem(async (db) => {
+      const sealed = await sealRequest(context, db, row, webhook)
+      await insertWebhooks(db, [{ ...row, sealed_request: sealed }])
+    })
   }
   throw new PipeError('webhook_refused', 403, refusal.reason, {
     errors: [{ field: refusal.check, message: refusal.reason }],
@@ -89,14 +95,15 @@ function mayKeepRefusal(tenantId: string, now: Date): boolean {
   return count <= refusalsKeptPerMinute
 }
 
-interface Refusal {
+export interface Refusal {
   check: string
   reason: string
 }
 
-function inspect<Credentials>(
+/** What speaks against a webhook, if anything does. */
+export function inspect<Credentials>(
   webhook: RawWebhook,
-  receiver: Receiver<Credentials>,
+  receiver: Pick<Receiver<Credentials>, 'provider' | 'scope'>,
   connection: OpenConnection<Credentials>,
   now: Date,
 ): Refusal | undefined {
@@ -139,6 +146,8 @@ function toRow<Credentials>(
     body: refusal === undefined ? webhook.body : webhook.body.subarray(0, maxRefusedBodyBytes),
     trace_id: receiver.scope.traceId,
     received_at: context.now(),
+    sealed_request: null,
+    accepted_at: null,
   }
 }
 
@@ -175,24 +184,23 @@ async function storeArrivals(context: Context, arrivals: readonly Arrival[]): Pr
   return arrivals.map(() => undefined)
 }
 
-/** Reads a stored webhook back as it came, for the module that takes it over. */
+export interface LoadedWebhook {
+  row: InboundWebhookRow
+  webhook: RawWebhook
+}
+
+/**
+ * Reads a stored webhook back as it came, for the module that takes it over.
+ * @throws PipeError 404
+ */
 export async function loadWebhook(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
   id: string,
-): Promise<{ row: InboundWebhookRow; webhook: RawWebhook }> {
+): Promise<LoadedWebhook> {
   const row = await findWebhook(db, scope.tenantId, id)
   if (row === undefined) throw notFound('webhook', id)
-  const publicUrl = context.config.publicUrl + row.target
-  return {
-    row,
-    webhook: {
-      method: row.method,
-      publicUrl,
-      query: new URL(publicUrl).searchParams,
-      headers: JSON.parse(row.headers) as Record<string, string>,
-      body: row.body,
-    },
-  }
+  const headers = JSON.parse(row.headers) as Record<string, string>
+  return { row, webhook: toRawWebhook(context, row, { target: row.target, headers }) }
 }

@@ -2,8 +2,15 @@ import type { Module } from '#core/module.ts'
 import { jobs } from './jobs.ts'
 import { routes } from './routes.ts'
 
-export { loadWebhook, type Receiver, receiveWebhook, type StoredWebhook } from './inbound.ts'
-export { recordFact } from './queries.ts'
+export {
+  loadWebhook,
+  type LoadedWebhook,
+  type Receiver,
+  receiveWebhook,
+  type StoredWebhook,
+} from './inbound.ts'
+export { type FactRow, findFacts, recordFact } from './queries.ts'
+export type { FollowedEvent, ForeseenEvent, ForeseenReport, WebhookReader } from './reader.ts'
 export { keepRawBodies, readRawWebhook } from './raw-request.ts'
 
 export const inboundWebhooks: Module = {

@@ -2,8 +2,8 @@ import { z } from 'zod'
 import type { JobDefinition } from '#core/module.ts'
 import { deleteFactsBefore } from './queries.ts'
 
-/** Longer than any provider retries a webhook. */
-const factsKeptMs = 35 * 24 * 60 * 60 * 1000
+/** A webhook is replayed for 30 days after it came, and it may have been a provider's retry of one days before. */
+const factsKeptMs = 45 * 24 * 60 * 60 * 1000
 const nothing = z.strictObject({})
 
 const forgetFacts: JobDefinition<z.infer<typeof nothing>> = {

@@ -37,6 +37,27 @@ export function listWebhooks(
   return query.execute()
 }
 
+/** A refused webhook that passed after all: which connection it belongs to is known now. */
+export async function acceptWebhook(
+  db: Db,
+  tenantId: string,
+  id: string,
+  accepted: { connectionId: string; at: Date },
+): Promise<void> {
+  await db
+    .updateTable('inbound_webhooks')
+    .set({
+      state: 'stored',
+      connection_id: accepted.connectionId,
+      sealed_request: null,
+      accepted_at: accepted.at,
+    })
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', id)
+    .where('state', '=', 'refused')
+    .execute()
+}
+
 const longestKey = 200
 
 /** Keys come from outside; an index row holds no more than 2.7 kB. */
@@ -61,6 +82,43 @@ export async function recordFact(
     .returning('fact_key')
     .executeTakeFirst()
   return recorded !== undefined
+}
+
+export type FactRow = Selectable<InboundTables['inbound_facts']>
+
+/** Which of these facts were taken before, by their keys as given. */
+export async function findFacts(
+  db: Db,
+  tenantId: string,
+  provider: string,
+  keys: readonly string[],
+): Promise<Map<string, FactRow>> {
+  if (keys.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('inbound_facts')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('provider', '=', provider)
+    .where('fact_key', 'in', keys.map(boundKey))
+    .execute()
+  const known = new Map(rows.map((row) => [row.fact_key, row]))
+  return new Map(
+    keys.flatMap((key) => {
+      const fact = known.get(boundKey(key))
+      return fact === undefined ? [] : [[key, fact] as const]
+    }),
+  )
+}
+
+export function listFactsOf(db: Db, tenantId: string, webhookId: string): Promise<FactRow[]> {
+  return db
+    .selectFrom('inbound_facts')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('webhook_id', '=', webhookId)
+    .orderBy('recorded_at')
+    .orderBy('fact_key')
+    .execute()
 }
 
 export async function deleteFactsBefore(db: Db, before: Date): Promise<void> {

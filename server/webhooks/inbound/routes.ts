@@ -1,32 +1,68 @@
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
-import { notFound } from '#core/errors.ts'
-import type { App } from '#core/module.ts'
+import type { App, Module } from '#core/module.ts'
 import { decodeCursor, pageOf, pageQuery, toPage } from '#core/pagination.ts'
 import { scopeFor } from '#tenants'
-import { findWebhook, type InboundWebhookRow, listWebhooks } from './queries.ts'
-
-const InboundWebhook = z.object({
-  id: z.string(),
-  tenant_id: z.string(),
-  capability: z.string(),
-  provider: z.string(),
-  state: z.enum(['stored', 'refused']),
-  failed_check: z.string().nullable(),
-  reason: z.string().nullable(),
-  trace_id: z.string(),
-  received_at: z.iso.datetime(),
-})
-const InboundWebhookDetail = InboundWebhook.extend({
-  method: z.string(),
-  target: z.string(),
-  headers: z.record(z.string(), z.string()),
-  body_base64: z.string(),
-})
+import { listWebhooks } from './queries.ts'
+import { readStory, replayWebhook } from './replay.ts'
+import {
+  InboundReplay,
+  InboundReplayResult,
+  InboundWebhook,
+  InboundWebhookDetail,
+  presentReplay,
+  presentStory,
+  presentWebhook,
+} from './schema.ts'
 
 const tags = ['Webhooks in']
+const params = z.object({ id: z.string() })
+const querystring = z.strictObject({ tenant_id: z.string() })
 
-export function routes(app: App, context: Context): void {
+export function routes(app: App, context: Context, modules: readonly Module[]): void {
+  listRoute(app, context)
+  app.get(
+    '/webhooks/inbound/:id',
+    {
+      config: { scope: 'webhooks:read' },
+      schema: {
+        operationId: 'getInboundWebhook',
+        tags,
+        summary: 'Read one provider webhook as it came, with what was taken from it and what followed',
+        params,
+        querystring,
+        response: { 200: InboundWebhookDetail },
+      },
+    },
+    async (request) => {
+      const scope = await scopeFor(context, request.caller, request.query.tenant_id, request.traceId)
+      return presentStory(await readStory(context, modules, scope, request.params.id))
+    },
+  )
+  app.post(
+    '/webhooks/inbound/:id/replay',
+    {
+      config: { scope: 'webhooks:write' },
+      schema: {
+        operationId: 'replayInboundWebhook',
+        tags,
+        summary: 'Read a provider webhook again: tell what would follow, or apply it',
+        params,
+        querystring,
+        body: InboundReplay,
+        response: { 200: InboundReplayResult, 202: InboundReplayResult },
+      },
+    },
+    async (request, reply) => {
+      const scope = await scopeFor(context, request.caller, request.query.tenant_id, request.traceId)
+      const apply = request.body?.apply ?? false
+      const replayed = await replayWebhook(context, modules, scope, { id: request.params.id, apply })
+      return reply.code(apply ? 202 : 200).send(presentReplay(replayed))
+    },
+  )
+}
+
+function listRoute(app: App, context: Context): void {
   app.get(
     '/webhooks/inbound',
     {
@@ -54,49 +90,7 @@ export function routes(app: App, context: Context): void {
           limit: limit + 1,
         }),
       )
-      return toPage(rows, limit, present)
+      return toPage(rows, limit, presentWebhook)
     },
   )
-  app.get(
-    '/webhooks/inbound/:id',
-    {
-      config: { scope: 'webhooks:read' },
-      schema: {
-        operationId: 'getInboundWebhook',
-        tags,
-        summary: 'Read one provider webhook as it came',
-        params: z.object({ id: z.string() }),
-        querystring: z.strictObject({ tenant_id: z.string() }),
-        response: { 200: InboundWebhookDetail },
-      },
-    },
-    async (request) => {
-      const scope = await scopeFor(context, request.caller, request.query.tenant_id, request.traceId)
-      const row = await context.database.asTenant(scope, (db) =>
-        findWebhook(db, scope.tenantId, request.params.id),
-      )
-      if (row === undefined) throw notFound('webhook', request.params.id)
-      return {
-        ...present(row),
-        method: row.method,
-        target: row.target,
-        headers: JSON.parse(row.headers) as Record<string, string>,
-        body_base64: row.body.toString('base64'),
-      }
-    },
-  )
-}
-
-function present(row: InboundWebhookRow): z.infer<typeof InboundWebhook> {
-  return {
-    id: row.id,
-    tenant_id: row.tenant_id,
-    capability: row.capability,
-    provider: row.provider,
-    state: row.state,
-    failed_check: row.failed_check,
-    reason: row.reason,
-    trace_id: row.trace_id,
-    received_at: row.received_at.toISOString(),
-  }
 }

@@ -16,6 +16,10 @@ export interface InboundTables {
     body: Buffer
     trace_id: string
     received_at: Date
+    /** Of a refused one: target and headers as they came. */
+    sealed_request: string | null
+    /** When one that was refused passed after all. */
+    accepted_at: Date | null
   }
   inbound_facts: {
     tenant_id: string

@@ -11,10 +11,13 @@ import {
   type AttemptRow,
   type EventRow,
   findEvent,
+  type Following,
   listAttempts,
   listEndpointsReachedBy,
   listEvents,
+  listFollowing,
   listOpenDeliveries,
+  listOwnEvents,
   type OpenDelivery,
 } from './queries.ts'
 import type { Delivery, EventDetail, EventSummary } from './schema.ts'
@@ -69,6 +72,24 @@ export async function readEventsOf(
     rows.map((row) => row.id),
   )
   return rows.toReversed().map((row) => ({ ...summarize(row), deliveries: deliveries.get(row.id) ?? [] }))
+}
+
+/** Events of a trace, and events about entities whatever their trace, between two moments; oldest first. */
+export async function readFollowing(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  following: Following,
+): Promise<EventSummary[]> {
+  return (await listFollowing(db, scope.tenantId, following)).map(summarize)
+}
+
+/** What the transaction of `db` has recorded since: for one that only rehearses. */
+export async function readOwnEvents(
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  since: Date,
+): Promise<EventSummary[]> {
+  return (await listOwnEvents(db, scope.tenantId, since)).map(summarize)
 }
 
 /** Delivers an event again, with the same id, to one endpoint or to all that want it now. */

@@ -3,7 +3,7 @@ import { createDispatcher } from './dispatch.ts'
 import { ownEvents } from './own-events.ts'
 import { routes } from './routes.ts'
 
-export { readEventsOf } from './event-log.ts'
+export { readEventsOf, readFollowing, readOwnEvents } from './event-log.ts'
 export { eventRecording, type NewEvent, recordEvents } from './events.ts'
 export { eventEnvelope } from './own-events.ts'
 export { Delivery, EventSummary } from './schema.ts'

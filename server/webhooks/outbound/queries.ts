@@ -1,4 +1,5 @@
 import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
+import { firstIdOf } from '#core/ids.ts'
 import type { JobsTables } from '#jobs'
 import type { OutboundTables } from './tables.ts'
 
@@ -172,6 +173,47 @@ export function listEvents(db: Db, filter: EventFilter): Promise<EventRow[]> {
   if (filter.entity !== undefined) query = query.where('entity', '=', filter.entity)
   if (filter.before !== undefined) query = query.where('id', '<', filter.before)
   return query.execute()
+}
+
+export interface Following {
+  since: Date
+  until: Date
+  traceId: string
+  entities: readonly string[]
+}
+
+const mostFollowing = 200
+
+/** Oldest first. No index knows traces: the time between bounds what is looked through. */
+export function listFollowing(db: Db, tenantId: string, following: Following): Promise<EventRow[]> {
+  const { since, until, traceId, entities } = following
+  return db
+    .selectFrom('events')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '>=', firstIdOf('evt', since))
+    .where('id', '<', firstIdOf('evt', until))
+    .where((where) =>
+      where.or([
+        where('trace_id', '=', traceId),
+        where('entity', '=', sql<string>`any(${entities}::text[])`),
+      ]),
+    )
+    .orderBy('id')
+    .limit(mostFollowing)
+    .execute()
+}
+
+/** What this very transaction has recorded since. */
+export function listOwnEvents(db: Db, tenantId: string, since: Date): Promise<EventRow[]> {
+  return db
+    .selectFrom('events')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    .where('id', '>=', firstIdOf('evt', since))
+    .where(sql<boolean>`xmin = pg_current_xact_id()::xid`)
+    .orderBy('id')
+    .execute()
 }
 
 export function findEvent(db: Db, id: string): Promise<EventRow | undefined> {
