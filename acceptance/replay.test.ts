@@ -13,7 +13,7 @@ import {
 import { eventually } from './harness.ts'
 
 const world = await startWorld({ after })
-const { admin, backend, sandbox, seeds } = world
+const { admin, backend, pipecore, sandbox, seeds } = world
 const { genda, tableflow } = world.products
 const customer = '+56988888888'
 const startedAt = Date.now()
@@ -92,8 +92,9 @@ function wrote(id: string, text: string): string {
 }
 
 /** As Meta posts it; gives the answer and the newest webhook of the vault. */
-async function post(body: string, secret: string): Promise<{ status: number; webhook: Webhook }> {
+async function post(body: string | Buffer, secret: string): Promise<{ status: number; webhook: Webhook }> {
   const signature = `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`
+  seeds[`signature ${signature.slice(-8)}`] = signature
   const path = `/messaging/webhook/whatsapp?tenant_id=${tenantOf.genda}&provider=meta`
   const { status } = await admin.as(undefined).call('POST', path, body, { 'x-hub-signature-256': signature })
   const { data } = await genda.ok<{ data: Webhook[] }>(
@@ -156,6 +157,10 @@ describe('a webhook that was refused for a mistyped secret', () => {
     assert.equal((await listEvents('message.received')).length, 1)
     const kept = await genda.ok<Detail>('GET', pathOf(id))
     assert.equal(kept.failed_check, 'signature', 'what was wrong with it stays known')
+    const [row] = await pipecore.query('select sealed_request from pipecore.inbound_webhooks where id = $1', [
+      id,
+    ])
+    assert.deepEqual(row, { sealed_request: null }, 'a signature is not kept for longer than it is needed')
     assert.deepEqual(
       kept.events.map((one) => [one.id, one.type]),
       [[event.body.id, 'message.received']],
@@ -228,6 +233,25 @@ describe('a webhook that can not be replayed', () => {
     const long = 'whk_01arz3ndektsv4rrffq69g5fav'
     const answer = await genda.call('POST', pathOf(long, '/replay'))
     assertProblem(answer, { status: 404, code: 'webhook_not_found' })
+  })
+
+  test('one that is no text is shown as base64', async () => {
+    const bytes = Buffer.from([0xff, 0x00, 0xfe])
+    const { webhook } = await post(bytes, secrets.later)
+    const { body, body_encoding: encoding } = await genda.ok<Detail>('GET', pathOf(webhook.id))
+    assert.deepEqual([encoding, body], ['base64', bytes.toString('base64')])
+  })
+
+  test('a key that may only read may not replay', async () => {
+    const { webhook } = await post(wrote('wamid.key', 'Hola'), secrets.later)
+    const { key } = await admin.ok<{ key: string }>('POST', `/tenants/${tenantOf.genda}/keys`, {
+      name: 'reader',
+      scopes: ['webhooks:read'],
+    })
+    const reader = admin.as(key)
+    await reader.ok('GET', pathOf(webhook.id))
+    const answer = await reader.call('POST', pathOf(webhook.id, '/replay'))
+    assertProblem(answer, { status: 403, code: 'scope_missing' })
   })
 
   test('a body that says something else is refused', async () => {
