@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { createEarlyAnswer, endGently, isBodyComing } from './early-answer.ts'
 import { type FieldError, PipeError } from './errors.ts'
 import { createId } from './ids.ts'
 
@@ -42,10 +43,14 @@ export async function sendProblem(
     request.log.error({ err: error, internal: problem.internal }, 'request failed')
   }
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds))
-  await reply
-    .code(problem.status)
-    .type('application/problem+json')
-    .send(JSON.stringify(describeProblem(problem, request.id)))
+  const text = JSON.stringify(describeProblem(problem, request.id))
+  reply.code(problem.status).type('application/problem+json')
+  if (!isBodyComing(request.raw)) {
+    await reply.send(text)
+    return
+  }
+  reply.header('connection', 'close').header('content-length', Buffer.byteLength(text))
+  await reply.send(createEarlyAnswer(text, request.raw))
 }
 
 function describeProblem(problem: PipeError, requestId: string): z.infer<typeof Problem> {
@@ -145,10 +150,6 @@ function unknownKeys(params: unknown): string[] {
 
 /** Answers what Node's own parser refused before there was a request, in the same form. */
 export function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
-  if (!socket.writable) {
-    socket.destroy()
-    return
-  }
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
   const status = tooLarge ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
   const problem = tooLarge
@@ -156,5 +157,5 @@ export function refuseConnection(error: Error & { code?: string }, socket: Socke
     : new PipeError('request_malformed', status, 'This is not a well-formed HTTP request.')
   const body = JSON.stringify(describeProblem(problem, createId('req')))
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
-  socket.end(head + body)
+  endGently(socket, head + body)
 }
