@@ -6,6 +6,7 @@ import { createTestDatabase } from '#core/testing/database.ts'
 import { startSandbox, type Sandbox } from '../../sandbox/sandbox.ts'
 import { providerIds } from '../modules.ts'
 import { type Role, type RunningServer, startServer } from '../server.ts'
+import { awaitFirstRuns } from './first-runs.ts'
 import { createTestApi, type TestApi } from './api.ts'
 
 export interface TestServer {
@@ -63,6 +64,7 @@ export async function startTestServer(test: Test, options: TestServerOptions = {
     ...(options.now !== undefined && { now: options.now }),
   })
   stops.push(() => server.stop())
+  if (options.role !== 'api') await awaitFirstRuns(server.context)
   return { server, sandbox, api: createTestApi(server.url, adminKey), adminKey, ownerUrl }
 }
 
