@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { findFreePort } from '../sandbox/free-port.ts'
 import { createDatabase, dropDatabase, queryDatabase, type Row } from './database.ts'
 import { eventually } from './eventually.ts'
 
@@ -180,15 +180,4 @@ async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<
   const stubborn = setTimeout(() => child.kill('SIGKILL'), graceMs)
   await ended
   clearTimeout(stubborn)
-}
-
-function findFreePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 }

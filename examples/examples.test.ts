@@ -9,7 +9,7 @@ import { after, before, test, type TestContext } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { seedFirstTenant } from '../scripts/first-tenant.ts'
-import { findFreePort } from '../scripts/testing/free-port.ts'
+import { findFreePort } from '../sandbox/free-port.ts'
 import { until } from '../scripts/testing/until.ts'
 import { startTestServer, type TestServer } from '../server/testing/server.ts'
 

@@ -12,7 +12,7 @@ import { providerIds } from '../server/modules.ts'
 import { startServer } from '../server/server.ts'
 import { createTestApi } from '../server/testing/api.ts'
 import { startTestServer, type TestServer } from '../server/testing/server.ts'
-import { findFreePort } from './testing/free-port.ts'
+import { findFreePort } from '../sandbox/free-port.ts'
 
 const script = fileURLToPath(new URL('./rotate-keys.ts', import.meta.url))
 const tokens = { tableflow_123: 'twilio_token_of_tableflow', genda_7: 'twilio_token_of_genda' }

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
 import { loadConfig } from '#core/config.ts'
 import { generateMasterKey } from '#core/sealing.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
+import { findFreePort } from '../../sandbox/free-port.ts'
 import { startSandbox, type Sandbox } from '../../sandbox/sandbox.ts'
 import { providerIds } from '../modules.ts'
 import { type Role, type RunningServer, startServer } from '../server.ts'
@@ -42,7 +42,7 @@ export async function startTestServer(test: Test, options: TestServerOptions = {
     `PROVIDER_URL_${id.toUpperCase()}`,
     url,
   ])
-  const port = await freePort()
+  const port = await findFreePort()
   const config = loadConfig(
     {
       DATABASE_URL: ownerUrl,
@@ -66,15 +66,4 @@ export async function startTestServer(test: Test, options: TestServerOptions = {
   stops.push(() => server.stop())
   if (options.role !== 'api') await awaitFirstRuns(server.context)
   return { server, sandbox, api: createTestApi(server.url, adminKey), adminKey, ownerUrl }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 }
