@@ -117,7 +117,7 @@ describe('what is no HTTP', () => {
       socket.on('data', (chunk: Buffer) => chunks.push(chunk))
       socket.once('close', () => resolve(Buffer.concat(chunks).toString()))
       socket.once('error', reject)
-      socket.setTimeout(3_000, () => socket.destroy())
+      socket.setTimeout(15_000, () => socket.destroy())
       socket.write(text)
     })
   }
@@ -208,7 +208,7 @@ async function makeSpentKeys() {
   const readOnly = await make({ scopes: ['messaging:read', 'keys:write'] })
   const deleted = await make({})
   await admin.ok('DELETE', `/products/roe/keys/${deleted.id}`)
-  const expired = await make({ expires_at: new Date(Date.now() + 300).toISOString() })
+  const expired = await make({ expires_at: new Date(Date.now() + 2_000).toISOString() })
   await eventually(async () => (await admin.as(expired.key).call('GET', '/tenants')).status === 401)
   await admin.as(readOnly.key).ok('GET', '/messaging/logs/roe_789')
   for (const caller of Object.values(callers)) await caller.ok('GET', '/tenants')

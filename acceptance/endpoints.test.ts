@@ -158,7 +158,7 @@ describe('trying and replaying', () => {
     const delivery = await eventually(async () => {
       const detail = await roe.ok<EventDetail>('GET', `/webhooks/events/${body.id}`)
       return detail.deliveries.find((one) => one.endpoint_id === endpoint.id && one.state === 'delivered')
-    }, 15_000)
+    }, 30_000)
     assert.deepEqual(
       delivery.attempts.map(({ outcome, status }) => [outcome, status]),
       [

@@ -8,7 +8,7 @@ const pollMs = 15
  */
 export async function eventually<Result>(
   ask: () => Result | Promise<Result>,
-  deadlineMs = 10_000,
+  deadlineMs = 30_000,
 ): Promise<NonNullable<Exclude<Result, false>>> {
   const deadline = performance.now() + deadlineMs
   let failure: unknown = new Error(`not within ${deadlineMs} ms: ${ask.toString()}`)

@@ -70,7 +70,7 @@ async function start(provider: ProviderId, more: object = {}): Promise<Reconcili
 }
 
 async function ended({ id }: Pick<Reconciliation, 'id'>): Promise<Reconciliation> {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 30_000
   for (;;) {
     const { body } = await server.api.call<Reconciliation>('GET', `/payments/reconciliations/${id}`)
     if (body.state !== 'running') return body
@@ -329,7 +329,7 @@ describe('a provider that can not be asked', () => {
   })
 
   async function faultsPlayed(): Promise<void> {
-    const deadline = performance.now() + 10_000
+    const deadline = performance.now() + 30_000
     for (;;) {
       const { rules } = await server.control<{ rules: unknown[] }>('GET', 'payment-faults')
       if (rules.length === 0) return

@@ -46,7 +46,7 @@ export async function startReceiver(test: Test): Promise<Receiver> {
     answerWith: (status, headers = {}) => {
       answer = { status, headers }
     },
-    waitFor: async (fits, deadlineMs = 10_000) => {
+    waitFor: async (fits, deadlineMs = 30_000) => {
       const deadline = performance.now() + deadlineMs
       for (;;) {
         const found = events.find(fits)

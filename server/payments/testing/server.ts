@@ -115,7 +115,7 @@ export async function startPaymentsServer(
       return { status: answer.status, ...answer.body }
     },
     waitFor: (id, fits) => waitFor(read, passTime, id, fits),
-    until: (id, fits, deadlineMs = 15_000) => untilFits(() => read(id), fits, deadlineMs),
+    until: (id, fits, deadlineMs = 30_000) => untilFits(() => read(id), fits, deadlineMs),
     eventsOf: (id, wanted = []) => collectEvents(receiver, id, wanted),
     customer: (provider, payment, choice, extra = {}) =>
       actAsCustomer(control, provider, payment, { choice, ...extra }),
@@ -242,7 +242,7 @@ async function collectEvents(
   return untilFits(
     async () => read(),
     (events) => wanted.every((name) => events.some(({ event }) => event === name)),
-    15_000,
+    30_000,
   )
 }
 

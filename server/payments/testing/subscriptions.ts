@@ -103,7 +103,7 @@ export function createSubscriber(server: PaymentsServer): Subscriber {
   }
 }
 
-const longestMs = 15_000
+const longestMs = 30_000
 
 async function untilFits<Value>(read: () => Promise<Value>, fits: (value: Value) => boolean): Promise<Value> {
   const deadline = performance.now() + longestMs

@@ -75,7 +75,7 @@ async function eventOf(type: string): Promise<EventDetail> {
 }
 
 async function untilEvent(type: string, fits: (event: EventDetail) => boolean): Promise<EventDetail> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 30_000
   for (;;) {
     const event = await eventOf(type)
     if (fits(event)) return event
