@@ -60,7 +60,7 @@ describe('nothing was sent', () => {
     assert.deepEqual([cutError.failure, cutError.sent], ['tls', false])
     const silent = await startTcp(t, () => {})
     const url = `https://127.0.0.1:${silent.port}/`
-    const hangError = await failCall(openOutbound(t), { method: 'POST', url, timeoutMs: 100 })
+    const hangError = await failCall(openOutbound(t), { method: 'POST', url, timeoutMs: 1_500 })
     assert.deepEqual([hangError.failure, hangError.sent], ['timeout', false])
     await closed(silent.connections[0])
   })
@@ -99,8 +99,8 @@ describe('nothing was sent', () => {
   test('when the call waited for a connection until its deadline', async (t) => {
     const { url, requests } = await startHttp(t, () => {})
     const outbound = openOutbound(t, { maxConnectionsPerOrigin: 1 })
-    const first = failCall(outbound, { method: 'POST', url, timeoutMs: 600 })
-    const second = await failCall(outbound, { method: 'POST', url, timeoutMs: 100 })
+    const first = failCall(outbound, { method: 'POST', url, timeoutMs: 4_000 })
+    const second = await failCall(outbound, { method: 'POST', url, timeoutMs: 1_000 })
     assert.deepEqual([second.failure, second.sent], ['timeout', false])
     assert.equal((await first).sent, true)
     assert.equal(requests.length, 1)

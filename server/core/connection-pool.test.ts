@@ -66,7 +66,7 @@ describe('a kept connection', () => {
       const outbound = openOutbound(t, { maxConnectionsPerOrigin: 2 })
       const url = `https://127.0.0.1:${port}/`
       const call = (timeoutMs: number) => failCall(outbound, { method: 'POST', url, timeoutMs })
-      const errors = await Promise.all([400, 400, 100, 100, 100].map(call))
+      const errors = await Promise.all([3_000, 3_000, 500, 500, 500].map(call))
       assert.ok(errors.every((error) => error.failure === 'timeout' && !error.sent))
       assert.equal(connections.length, 2)
       await Promise.all(connections.map(closed))

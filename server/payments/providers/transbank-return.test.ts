@@ -107,7 +107,7 @@ describe('a commit', () => {
   test('a 5xx, and an answer that never comes, leave it unknown', async () => {
     assert.equal((await commit('Internal Server Error', 500))?.outcome, 'unknown')
     double.answerWith(undefined)
-    const outcome = await transbank.commit?.(createRef(), double.context({}, { timeoutMs: 200 }))
+    const outcome = await transbank.commit?.(createRef(), double.context({}, { timeoutMs: 1_500 }))
     assert.equal(outcome?.outcome, 'unknown')
   })
 })
