@@ -162,7 +162,7 @@ function createProgram(args: string[], env: Record<string, string>, readyWords: 
     await eventually(() => {
       if (started.exitCode !== null) throw new StartFailure(`${args.join(' ')} ended:\n${said()}`)
       return said().includes(readyWords)
-    }, 30_000)
+    }, 60_000)
   }
   return { start, kill, log }
 }

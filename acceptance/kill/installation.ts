@@ -111,5 +111,5 @@ async function openWindows({ sandbox, receiver }: Installation): Promise<void> {
   await eventually(() => {
     const texts = [...receiver.arrivals.values()].map(([arrival]) => arrival?.text ?? '').join()
     return written.every((id) => texts.includes(id))
-  }, 30_000)
+  }, 60_000)
 }

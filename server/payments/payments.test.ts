@@ -4,7 +4,7 @@ import { paymentProviders } from './providers/index.ts'
 import type { Payment, Refund } from './schema.ts'
 import { accounts, type PaymentsServer, startPaymentsServer, tenantId } from './testing/server.ts'
 
-const server = await startPaymentsServer({ after }, { PIPECORE_PROVIDER_TIMEOUT_MS: '500' })
+const server = await startPaymentsServer({ after }, { PIPECORE_PROVIDER_TIMEOUT_MS: '1000' })
 const sale = { provider: 'stripe', amount: 15_990, currency: 'CLP', token: 'pm_card_visa' }
 const sell = (extra: object = {}) => server.pay({ ...sale, ...extra })
 const breakCalls = (fault: string, rest: object = {}) =>

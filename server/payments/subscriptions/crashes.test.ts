@@ -24,7 +24,7 @@ const scope = { tenantId, productId: 'tableflow', traceId: 'c'.repeat(32) }
 /** Nothing runs here but what a test runs. */
 before(async () => {
   const keep = { after: (stop: () => Promise<void>) => void stops.push(stop) }
-  server = await startPaymentsServer(keep, { PIPECORE_PROVIDER_TIMEOUT_MS: '400' }, 'api')
+  server = await startPaymentsServer(keep, { PIPECORE_PROVIDER_TIMEOUT_MS: '1000' }, 'api')
   subscriber = createSubscriber(server)
 })
 

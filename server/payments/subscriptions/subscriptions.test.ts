@@ -19,7 +19,7 @@ const stops: Array<() => Promise<void>> = []
 
 before(async () => {
   const keep = { after: (stop: () => Promise<void>) => void stops.push(stop) }
-  server = await startPaymentsServer(keep, { PIPECORE_PROVIDER_TIMEOUT_MS: '400' })
+  server = await startPaymentsServer(keep, { PIPECORE_PROVIDER_TIMEOUT_MS: '1000' })
   subscriber = createSubscriber(server)
 })
 

@@ -16,7 +16,7 @@ export function testPaymentProvider(fixture: PaymentFixture): void {
   }
   before(async () => {
     const keep = { after: (stop: () => Promise<void>) => void stops.push(stop) }
-    running = await startPaymentsServer(keep, { PIPECORE_PROVIDER_TIMEOUT_MS: '400' })
+    running = await startPaymentsServer(keep, { PIPECORE_PROVIDER_TIMEOUT_MS: '1000' })
   })
   test.after(async () => {
     for (const stop of stops.toReversed()) await stop()
