@@ -136,9 +136,9 @@ export async function performCall(
   call: PreparedCall,
 ): Promise<PerformedCall> {
   const ended = { ...call, ...(await timeCall(() => tryCall(call), call.account.lastAnswer)) }
-  const payment =
-    (await settleAtOnce(context, scope, ended)) ??
-    (await context.database.asTenant(scope, (db) => settleOperation(context, db, scope, ended)))
+  const atOnce = await settleAtOnce(context, scope, ended)
+  if (atOnce !== undefined) return { payment: atOnce, outcome: ended.outcome }
+  const payment = await context.database.asTenant(scope, (db) => settleOperation(context, db, scope, ended))
   wakeWork('delivery')
   return { payment, outcome: ended.outcome }
 }

@@ -31,7 +31,8 @@ export interface CallEnd {
 
 /**
  * Writes how a call ended, what that makes of its payment and the events that follow, in one statement, if nobody
- * touched the payment since it was read as `known`. @returns whether that was so; else nothing was written.
+ * touched the payment since it was read as `known`. @returns how many deliveries were opened; undefined when
+ * somebody did, and nothing was written.
  */
 export async function changeUntouched(
   db: Db,
@@ -39,8 +40,8 @@ export async function changeUntouched(
   change: PaymentChange,
   call: CallEnd,
   recording: RawBuilder<number>,
-): Promise<boolean> {
-  const rows = await db
+): Promise<number | undefined> {
+  const row = await db
     .with('moved', (inner) =>
       inner
         .updateTable('payments')
@@ -63,8 +64,8 @@ export async function changeUntouched(
     )
     .selectFrom('moved')
     .select(recording.as('opened'))
-    .execute()
-  return rows.length > 0
+    .executeTakeFirst()
+  return row?.opened
 }
 
 /** Writes how a call ended and locks what it was about, in one statement. */

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
+import { wakeWork } from '#jobs'
 import { eventRecording, type NewEvent, recordEvents } from '#webhooks/outbound'
 import { nextCheckAt } from './checks.ts'
 import { eventAbout, eventAboutRefund, traceOf } from './events.ts'
@@ -97,10 +98,12 @@ export async function applyAtOnce(
   const next = rowAfter(payment, change, [], now)
   const own = traceOf(scope, payment)
   const recording = eventRecording(own, eventsBetween(payment, next, [], now), now)
-  const isDone = await context.database.asTenantOnce(scope, (db) =>
+  const opened = await context.database.asTenantOnce(scope, (db) =>
     changeUntouched(db, payment, differenceOf(payment, next), call, recording),
   )
-  return isDone ? next : undefined
+  if (opened === undefined) return undefined
+  if (opened > 0) wakeWork('delivery')
+  return next
 }
 
 function rowAfter(
