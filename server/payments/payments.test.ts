@@ -44,8 +44,8 @@ describe('a refusal tells nothing of the call before it', () => {
 })
 
 test('a refund that was spent in the dashboard meanwhile fails, and what is left can still be given back', async () => {
-  const payment = await sell()
-  await server.until(payment.id, ({ status }) => status === 'confirmed')
+  const { id } = await sell()
+  const payment = await server.until(id, ({ status }) => status === 'confirmed')
   const elsewhere = { provider: 'stripe', action: 'refund', payment: payment.provider_payment_id }
   await server.control('POST', 'act', { ...elsewhere, amount: 10_000, webhook: false })
   await refund(payment.id)
