@@ -6,7 +6,7 @@ import { playScenario } from './kill/scenario.ts'
 
 const seed = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 1e9))
 const seconds = 10
-const timeout = 240_000
+const timeout = 600_000
 
 // At the same time, because each of them mostly waits for the leases of killed processes.
 describe('SIGKILL at random moments loses nothing and doubles nothing', { concurrency: true }, () => {

@@ -42,7 +42,7 @@ interface Traffic {
 const inboundsPerMessage = 0.15
 /** Longer than the longest lease, 30 s, with the work that comes after it. */
 const quietDeadlineMs = 90_000
-const progressDeadlineMs = 60_000
+const progressDeadlineMs = 120_000
 /** However slow the machine, about so many kills of a server at work are enough to send everything. */
 const mostTurns = 40
 
@@ -50,7 +50,11 @@ const mostTurns = 40
 export async function playScenario(test: Test, options: ScenarioOptions): Promise<Report> {
   const startedAt = performance.now()
   const installation = await startInstallation(test, options.shape)
-  const traffic = await playTraffic(installation, options)
+  const progress: Progress = { accepted: 0, isOver: false, isStopped: false }
+  test.after(async () => {
+    progress.isStopped = true
+  })
+  const traffic = await playTraffic(installation, options, progress)
   const quiet = await waitUntilQuiet(installation, quietDeadlineMs)
   const verdict = await judge(installation, traffic)
   const recoveriesMs = traffic.kills.map(({ at }) => findRecovery(installation.receiver, at))
@@ -58,12 +62,15 @@ export async function playScenario(test: Test, options: ScenarioOptions): Promis
   return { ...options, verdict, kills: traffic.kills, recoveriesMs, quiet, totalMs }
 }
 
-async function playTraffic(installation: Installation, options: ScenarioOptions): Promise<Traffic> {
+async function playTraffic(
+  installation: Installation,
+  options: ScenarioOptions,
+  progress: Progress,
+): Promise<Traffic> {
   const { seed, messages, seconds, fewestKills, mostKills } = options
   const random = createRandom(seed)
   const plan = planMessages(random, messages, seconds * 1_000)
   const inbounds = planInbounds(random, Math.ceil(messages * inboundsPerMessage), seconds * 1_000)
-  const progress: Progress = { accepted: 0, isOver: false }
   const sending = Promise.all([
     sendAll(installation, plan, createRandom(seed + 1), progress),
     writeAll(installation, inbounds),

@@ -26,6 +26,8 @@ export interface Progress {
   accepted: number
   /** Everything was sent. */
   isOver: boolean
+  /** The test has ended, and with it the server: nobody insists any more. */
+  isStopped: boolean
 }
 
 const answerDeadlineMs = 8_000
@@ -49,32 +51,40 @@ export async function sendAll(
   const waiting = messages.map((planned) => ({ planned, isAskedTwice: random.next() < shareAskedTwice }))
   const sent: Accepted[] = []
   const work = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    for (let next = waiting.shift(); next !== undefined && !progress.isStopped; next = waiting.shift()) {
       await sleep(Math.max(0, next.planned.dueMs - (performance.now() - startedAt)))
-      const accepted = await send(installation, next.planned)
+      const accepted = await send(installation, next.planned, progress)
       progress.accepted += 1
       sent.push(accepted)
-      if (next.isAskedTwice) await sendUntilAnswered(installation, accepted)
+      if (next.isAskedTwice) await sendUntilAnswered(installation, accepted, progress)
     }
   }
   await Promise.all(Array.from({ length: senders }, work))
   return sent
 }
 
-async function send(installation: Installation, planned: PlannedMessage): Promise<Accepted> {
+async function send(
+  installation: Installation,
+  planned: PlannedMessage,
+  progress: Progress,
+): Promise<Accepted> {
   const accepted: Accepted = { planned, ids: [], problems: [], lostCalls: 0 }
-  await sendUntilAnswered(installation, accepted)
+  await sendUntilAnswered(installation, accepted, progress)
   return accepted
 }
 
-async function sendUntilAnswered({ api, keys }: Installation, accepted: Accepted): Promise<void> {
+async function sendUntilAnswered(
+  { api, keys }: Installation,
+  accepted: Accepted,
+  progress: Progress,
+): Promise<void> {
   const { path, body, idempotencyKey, route } = accepted.planned
   // Its own client: a shared one would keep every exchange of thousands of calls.
   const client = createClient(api.url, keys.get(route.productId))
   const startedAt = performance.now()
   for (
     let pauseMs = firstPauseMs;
-    performance.now() - startedAt < givenUpAfterMs;
+    !progress.isStopped && performance.now() - startedAt < givenUpAfterMs;
     pauseMs = Math.min(2 * pauseMs, longestPauseMs)
   ) {
     try {
