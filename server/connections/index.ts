@@ -18,27 +18,14 @@ export {
 } from './connections.ts'
 export { choiceField, countField, ruleAcross, secretField, switchField } from './credentials.ts'
 export { type Form, writeForm } from './form-body.ts'
-export {
-  callProvider,
-  createErrorTable,
-  describeError,
-  type ErrorRule,
-  isUncertain,
-  mapDone,
-  mismatch,
-  type NotDone,
-  parseJson,
-  type ProviderAnswer,
-  readJson,
-  refuse,
-  refusedOutcome,
-  thenDone,
-  type Told,
-  unknownOutcome,
-} from './provider-call.ts'
+export { callProvider, isUncertain, parseJson, type ProviderAnswer, readJson } from './provider-call.ts'
+export { createErrorTable, describeError, type ErrorRule, type Told } from './provider-call.ts'
+export { lookAgain, mapDone, mismatch, type NotDone, refuse, refusedOutcome } from './provider-call.ts'
+export { refuseUnlessDone, thenDone, unknownOutcome } from './provider-call.ts'
 export { equalText, readEach, readWebhookForm, readWebhookJson } from './raw-webhook.ts'
 export { readSignaturePairs, verifyAge, verifySignature } from './raw-webhook.ts'
-export { anything, fieldsOf, figure, optionalFigure } from './vendor-fields.ts'
+export { anything, fieldsOf, figure, idText } from './vendor-fields.ts'
+export { optionalFigure, optionalId, optionalTime } from './vendor-fields.ts'
 export { optional, optionalNumber, optionalObject, optionalText } from './vendor-fields.ts'
 export type {
   CheckResult,

@@ -144,6 +144,18 @@ export function mismatch(message: string): NotDone {
   return { outcome: 'unknown', error }
 }
 
+/** Of a call that only prepares the one that acts: where it is not done, whatever became of it, nothing happened. */
+export function refuseUnlessDone<Done>(outcome: Outcome<Done>): Outcome<Done> {
+  if (outcome.outcome === 'done') return outcome
+  const { error } = outcome
+  return { outcome: 'refused', error: { ...error, retry: error.retry === 'never' ? 'never' : 'backoff' } }
+}
+
+/** Nobody knows yet: it is worth another look by then. */
+export function lookAgain(message: string, afterMs: number): NotDone {
+  return { outcome: 'unknown', error: describeError(['transient', { afterMs }, false], { message }) }
+}
+
 /** What a call brought, in our words; what is not done stays as it is. */
 export function mapDone<Done extends object, Mapped extends object>(
   outcome: Outcome<Done>,

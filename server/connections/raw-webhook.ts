@@ -61,16 +61,21 @@ export function verifySignature(webhook: RawWebhook, check: SignatureCheck): Ver
   return { ok: false, check: 'signature', reason: `The signature does not match: ${check.whenRefused}` }
 }
 
-/** The values under a name in a header such as `t=1,v1=a,v1=b`. */
+/** The values under a name in a header such as `t=1,v1=a,v1=b`; what surrounds them and the case of names is no matter. */
 export function readSignaturePairs(header: string | undefined): (name: string) => string[] {
-  const pairs = (header ?? '').split(',').map((pair) => pair.trim().split('='))
-  return (name) => pairs.filter(([given]) => given === name).map(([, value]) => value ?? '')
+  const pairs = (header ?? '').split(',').map((pair) => {
+    const [name = '', ...value] = pair.split('=')
+    return [name.trim().toLowerCase(), value.join('=').trim()] as const
+  })
+  return (name) => pairs.filter(([given]) => given === name).map(([, value]) => value)
 }
 
 export interface SigningTime {
   /** NaN for what is no time: it passes never. */
   signedAtSeconds: number
   mostSeconds: number
+  /** How far in the future, because clocks differ; as far as in the past where it is not said. */
+  aheadSeconds?: number
   /** `mostSeconds` in words: `five minutes`. */
   words: string
 }
@@ -78,11 +83,12 @@ export interface SigningTime {
 /** Of what is verified so far: whether it was signed about now, and not in the future either. */
 export function verifyAge(
   verification: Verification,
-  { signedAtSeconds, mostSeconds, words }: SigningTime,
+  { signedAtSeconds, mostSeconds, aheadSeconds = mostSeconds, words }: SigningTime,
   now: Date,
 ): Verification {
   const ageSeconds = Math.floor(now.getTime() / 1000) - signedAtSeconds
-  if (!verification.ok || Math.abs(ageSeconds) <= mostSeconds) return verification
+  const isTimely = ageSeconds <= mostSeconds && ageSeconds >= -aheadSeconds
+  if (!verification.ok || isTimely) return verification
   const reason = `It was signed more than ${words} ago or in the future.`
   return { ok: false, check: 'timestamp', reason }
 }

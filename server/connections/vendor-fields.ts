@@ -11,10 +11,6 @@ export function optional<Schema extends z.ZodType>(schema: Schema) {
 export const optionalText = optional(z.string())
 export const optionalNumber = optional(z.number())
 
-export function optionalObject<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
-  return optional(z.looseObject(shape))
-}
-
 /** A number that some answers write as a text. */
 export const figure = z.union([
   z.number(),
@@ -25,8 +21,24 @@ export const figure = z.union([
 ])
 export const optionalFigure = optional(figure)
 
+/** An id that some answers write as a number. */
+export const idText = z.union([z.string().min(1), z.number()]).transform(String)
+export const optionalId = optional(idText)
+
+/** A time as people and ISO 8601 write it. */
+export const optionalTime = optionalText.transform(readTime)
+
 /** An answer that needs no reading: that it came is enough. */
-export const anything = z.unknown().transform(() => true)
+export const anything = z.unknown().transform(() => ({}))
+
+function readTime(text: string | null | undefined): Date | undefined {
+  const time = new Date(text ?? '')
+  return Number.isNaN(time.getTime()) ? undefined : time
+}
+
+export function optionalObject<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return optional(z.looseObject(shape))
+}
 
 /** The same schema for each of these fields, so that a long answer is described in a few lines. */
 export function fieldsOf<Schema extends z.ZodType, const Name extends string>(

@@ -81,6 +81,15 @@ describe('requests are those of the SDK', () => {
     assertEqualCalls()
   })
 
+  test('metadata as it came, also what is empty in it', async () => {
+    double.on('POST /v1/payments', { status: 201, body: payment() })
+    for (const metadata of [{ note: '' }, { note: 'x' }]) {
+      await mercadopago.createPayment?.(createPaymentCommand({ metadata }), double.context())
+      const body = double.calls.at(-1)?.body as Record<string, unknown> | undefined
+      assert.deepEqual(body?.metadata, metadata)
+    }
+  })
+
   test('a page to pay on', async () => {
     double.on('POST /checkout/preferences/', { status: 201, body: preference() })
     const items = [

@@ -1,213 +1,211 @@
 import { z } from 'zod'
-import { optionalNumber, optionalObject, readEach } from '#connections'
-import type { Outcome } from '#connections'
+import { anything, idText, lookAgain, mapDone, type Outcome, refuse, refuseUnlessDone } from '#connections'
+import { thenDone } from '#connections'
 import { toWireNumber } from '../money.ts'
-import { callMercadopago, type Context, type Credentials, isMissing } from './mercadopago-account.ts'
-import { refuse, refuseAmounts, refuseUnpaid, waitForMore, wire } from './mercadopago-account.ts'
-import { explainSavedCard, makeCardToken } from './mercadopago-cards.ts'
-import { readTime, writeTime } from './mercadopago-mapping.ts'
-import { describeCharges, describeSubscription, type Period, periodAnswer } from './mercadopago-periods.ts'
-import { type Preapproval, preapprovalAnswer } from './mercadopago-periods.ts'
-import type { Interval, NativeSubscriptions, SubscriptionChange, SubscriptionCommand } from './provider.ts'
+import { allowMissing, callMercadopago, type Context, type Credentials } from './mercadopago-call.ts'
+import { changeAnswer, findMercadopago, refuseMoney, searchMercadopago } from './mercadopago-call.ts'
+import { wholeResults } from './mercadopago-call.ts'
+import { cardAnswer, type Period, periodAnswer, type Preapproval } from './mercadopago-mapping.ts'
+import { preapprovalAnswer, readCard, readSubscription, wire, writePerson } from './mercadopago-mapping.ts'
+import { writeTime } from './mercadopago-mapping.ts'
+import { findAmongNewest } from './newest-search.ts'
+import type { Customer, MethodChoice, NativeSubscriptions, PaymentProvider } from './provider.ts'
 import type { SubscriptionRef, SubscriptionSnapshot } from './provider.ts'
+import { filled } from './snapshot.ts'
 
-const pageAnswer = z.looseObject({
-  paging: optionalObject({ total: optionalNumber }),
-  results: z.array(z.unknown()),
-})
+type Methods = Required<Pick<PaymentProvider<Credentials>, 'saveMethod' | 'removeMethod'>>
 
-type Subscribed = Outcome<{ snapshot: SubscriptionSnapshot }>
+export const methods: Methods = {
+  async saveMethod({ token, customer: person, key }, context) {
+    if (!token) return refuse('content', 'MercadoPago saves a card by a token of its browser library only.')
+    if (!person.email) return refuse('content', 'MercadoPago wants the customer’s e-mail address.')
+    return thenDone(ensureCustomer(person, key, context), ({ id: customer }) => {
+      const path = ['v1', 'customers', customer, 'cards']
+      const answer = cardAnswer.transform((card) => ({ snapshot: readCard(card, customer) }))
+      return callMercadopago(context, { path, key: `${key}-card`, body: { token }, answer })
+    })
+  },
 
-/** Not repeatable: MercadoPago takes the key here and makes a second subscription all the same. */
-async function create(command: SubscriptionCommand, context: Context): Promise<Subscribed> {
-  const { amount, currency, customer, method, key } = command
-  if (!customer.email) return refuse('content', 'MercadoPago wants the e-mail address of who subscribes.')
-  const refused = refuseAmounts([amount], currency)
-  if (refused) return refused
-  const token = method && (await makeCardToken(method, key, context))
-  if (token && token.outcome !== 'done') return refuseUnpaid(token)
-  const outcome = await callMercadopago(context, {
-    method: 'POST',
-    path: ['preapproval'],
-    trailingSlash: true,
-    key,
-    repeatable: false,
-    body: {
-      payer_email: customer.email,
-      reason: command.description,
-      external_reference: command.subscriptionId,
-      back_url: command.returnUrl,
-      auto_recurring: {
-        ...writeInterval(command.interval, command.intervalCount),
-        ...(command.trialEnd && { start_date: writeTime(command.trialEnd) }),
-        transaction_amount: toWireNumber(amount, currency, wire),
-        currency_id: currency,
-      },
-      ...(token ? { card_token_id: token.cardToken, status: 'authorized' } : { status: 'pending' }),
-    },
-    answer: preapprovalAnswer,
+  async removeMethod({ customer = '', card = '' }, { methodId }, context) {
+    const path = ['v1', 'customers', customer, 'cards', card]
+    const call = { method: 'DELETE', path, key: `${methodId}-remove`, answer: anything } as const
+    return allowMissing(await callMercadopago(context, call))
+  },
+}
+
+const customerAnswer = z.looseObject({ id: idText }).transform(({ id }) => ({ id }))
+
+/** An e-mail address is one customer's at MercadoPago: making a second is refused. */
+async function ensureCustomer(
+  person: Customer,
+  key: string,
+  context: Context,
+): Promise<Outcome<{ id: string }>> {
+  const path = ['v1', 'customers']
+  const query = { email: person.email ?? '' }
+  const search = { path: [...path, 'search'], query, answer: wholeResults(customerAnswer) }
+  const found = await callMercadopago(context, search)
+  return thenDone(refuseUnlessDone(found), ({ items: [known] }) => {
+    if (known) return { outcome: 'done', ...known }
+    const body = writePerson(person, 'first_name', 'last_name')
+    return callMercadopago(context, { path, key: `${key}-customer`, body, answer: customerAnswer })
   })
-  if (outcome.outcome !== 'done') return method ? explainSavedCard(outcome, method) : outcome
-  return { outcome: 'done', snapshot: describeSubscription(outcome.answer, [], currency, context.now()) }
+}
+
+/** What a charge is made with: a saved card gives a token for each charge. */
+export async function makeCardToken(
+  choice: MethodChoice,
+  key: string,
+  context: Context,
+): Promise<Outcome<{ cardToken: string }>> {
+  if (choice.kind === 'token') return { outcome: 'done', cardToken: choice.token }
+  const { customer, card } = choice.token
+  if (!customer || !card) return refuse('content', 'That is no card saved at MercadoPago.')
+  const outcome = await callMercadopago(context, {
+    path: ['v1', 'card_tokens'],
+    key: `${key}-token`,
+    body: { card_id: card, customer_id: customer },
+    answer: z.looseObject({ id: z.string().min(1) }).transform(({ id }) => ({ cardToken: id })),
+  })
+  return refuseUnlessDone(explainSavedCard(outcome, choice))
+}
+
+/** Some accounts may charge a saved card only with its security code, which the customer alone can enter. */
+export function explainSavedCard<Done>(outcome: Outcome<Done>, choice?: MethodChoice): Outcome<Done> {
+  if (choice?.kind !== 'saved' || outcome.outcome !== 'refused') return outcome
+  const { error } = outcome
+  if (!/cvv|security|token/i.test(error.message)) return outcome
+  const message = `${error.message}. It may want the security code of the saved card: let the customer enter it and pay with the new token.`
+  return { outcome: 'refused', error: { ...error, message } }
+}
+
+export const subscriptions: NativeSubscriptions<Credentials> = {
+  /** Not repeatable: MercadoPago takes the key here and makes a second subscription all the same. */
+  async create(command, context) {
+    const { amount, currency, customer, method, interval, trialEnd, key } = command
+    if (!customer.email) return refuse('content', 'MercadoPago wants the e-mail address of who subscribes.')
+    const refused = refuseMoney(amount, currency)
+    if (refused) return refused
+    const token = method && (await makeCardToken(method, key, context))
+    if (token && token.outcome !== 'done') return token
+    const [times, frequency_type] = frequencies[interval]
+    const outcome = await callMercadopago(context, {
+      path: ['preapproval'],
+      trailingSlash: true,
+      key,
+      repeatable: false,
+      body: {
+        payer_email: customer.email,
+        reason: command.description,
+        external_reference: command.subscriptionId,
+        back_url: command.returnUrl,
+        auto_recurring: {
+          frequency: times * command.intervalCount,
+          frequency_type,
+          start_date: trialEnd && writeTime(trialEnd),
+          ...writeMoney(amount, currency),
+        },
+        ...(token ? { card_token_id: token.cardToken, status: 'authorized' } : { status: 'pending' }),
+      },
+      answer: preapprovalAnswer.transform((made) => {
+        return { snapshot: readSubscription(made, [], currency, context.now()) }
+      }),
+    })
+    return explainSavedCard(outcome, method)
+  },
+
+  async read(ref, context) {
+    const ours = await findSubscription(ref, context)
+    if (ours.outcome !== 'done') return ours
+    const { found } = ours
+    if (!found) return { outcome: 'done', snapshot: undefined }
+    return mapDone(await readPeriods(found.id, context), ({ items }) => {
+      return { snapshot: readSubscription(found, items, ref.currency, context.now()) }
+    })
+  },
+
+  async update(ref, { amount, method, paused, cancelAtPeriodEnd, key }, context) {
+    if (cancelAtPeriodEnd) return refuse('content', atOnceOnly)
+    const refused = amount === undefined ? undefined : refuseMoney(amount, ref.currency)
+    if (refused) return refused
+    const token = method && (await makeCardToken(method, key, context))
+    if (token && token.outcome !== 'done') return token
+    const body = filled({
+      auto_recurring: amount === undefined ? undefined : writeMoney(amount, ref.currency),
+      card_token_id: token?.cardToken,
+      status: paused === undefined ? undefined : paused ? 'paused' : 'authorized',
+    })
+    return changeSubscription(ref, body, key, context)
+  },
+
+  cancel: (ref, key, context) => changeSubscription(ref, { status: 'cancelled' }, key, context),
+}
+
+const atOnceOnly = 'MercadoPago cancels a subscription at once only: cancel it when its period ends.'
+
+function writeMoney(minor: number, currency: string) {
+  return { transaction_amount: toWireNumber(minor, currency, wire), currency_id: currency }
 }
 
 /** MercadoPago counts in days and months. */
-function writeInterval(interval: Interval, count: number): { frequency: number; frequency_type: string } {
-  if (interval === 'day' || interval === 'week') {
-    return { frequency: interval === 'week' ? 7 * count : count, frequency_type: 'days' }
-  }
-  return { frequency: interval === 'year' ? 12 * count : count, frequency_type: 'months' }
-}
+const frequencies = {
+  day: [1, 'days'],
+  week: [7, 'days'],
+  month: [1, 'months'],
+  year: [12, 'months'],
+} as const
 
-async function read(
-  ref: SubscriptionRef,
-  context: Context,
-): Promise<Outcome<{ snapshot: SubscriptionSnapshot | undefined }>> {
-  const id = ref.providerSubscriptionId
-  const found = id === undefined ? await findByReference(ref, context) : { outcome: 'done' as const, id }
-  if (found.outcome !== 'done') return found
-  if (found.id === undefined) return { outcome: 'done', snapshot: undefined }
-  const preapproval = await callMercadopago(context, {
-    path: ['preapproval', found.id],
-    answer: preapprovalAnswer,
-  })
-  if (isMissing(preapproval)) return { outcome: 'done', snapshot: undefined }
-  if (preapproval.outcome !== 'done') return preapproval
-  const periods = await readPeriods(found.id, context)
-  if (periods.outcome !== 'done') return periods
-  const snapshot = describeSubscription(
-    preapproval.answer,
-    describeCharges(periods.periods, ref.currency),
-    ref.currency,
-    context.now(),
-  )
-  return { outcome: 'done', snapshot }
-}
-
-/** Longer than for payments: made twice for want of patience, a subscription charges twice. */
-const searchLagMs = 10 * 60_000
 const pageSize = 50
-const maxPages = 5
 
-/** The search has no filter for our reference: the newest are looked through, back to when it can have been made. */
-async function findByReference(
-  ref: SubscriptionRef,
+async function findSubscription(
+  { subscriptionId, providerSubscriptionId: known, createdAt }: SubscriptionRef,
   context: Context,
-): Promise<Outcome<{ id: string | undefined }>> {
-  for (let page = 0; page < maxPages; page += 1) {
-    const offset = page * pageSize
-    const outcome = await callMercadopago(context, {
-      path: ['preapproval', 'search'],
-      query: { sort: 'date_created:desc', limit: String(pageSize), offset: String(offset) },
-      answer: pageAnswer,
-    })
-    if (outcome.outcome !== 'done') return outcome
-    const { results, paging } = outcome.answer
-    const listed = readEach(preapprovalAnswer, results)
-    const found = listed.find((one) => one.external_reference === ref.subscriptionId)
-    if (found) return { outcome: 'done', id: found.id }
-    const isEnd = results.length === 0 || offset + results.length >= (paging?.total ?? Infinity)
-    if (isEnd || isBefore(ref.createdAt, listed)) return reportNothing(ref, context)
+): Promise<Outcome<{ found?: Preapproval }>> {
+  const findById = (id: string) => findMercadopago(context, preapprovalAnswer, 'preapproval', id)
+  if (known !== undefined) return findById(known)
+  const search = {
+    readPage: (page: number) =>
+      searchMercadopago(context, preapprovalAnswer, ['preapproval'], {
+        sort: 'date_created:desc',
+        limit: String(pageSize),
+        offset: String((page - 1) * pageSize),
+      }),
+    mostPages: 5,
+    isOurs: ({ external_reference: reference }: Preapproval) => reference === subscriptionId,
+    timeOf: ({ date_created: made }: Preapproval) => made,
+    // Longer than for payments: made twice for want of patience, a subscription charges twice.
+    lagMs: 10 * 60_000,
+    message: 'MercadoPago’s search shows no subscription yet; it may be behind by some minutes.',
+    tooMany: 'MercadoPago has too many newer subscriptions to say that it has not this one.',
   }
-  return waitForMore(
-    'MercadoPago has too many newer subscriptions to say that it has not this one.',
-    searchLagMs,
-  )
-}
-
-/** Whether a page that has the newest first goes back further than a moment. */
-function isBefore(moment: Date, page: readonly Preapproval[]): boolean {
-  const [newest, oldest] = [page[0], page.at(-1)].map((one) => readTime(one?.date_created)?.getTime())
-  return (
-    newest !== undefined &&
-    oldest !== undefined &&
-    newest >= oldest &&
-    oldest < moment.getTime() - searchLagMs
-  )
-}
-
-function reportNothing(ref: SubscriptionRef, context: Context): Outcome<{ id: undefined }> {
-  const restMs = ref.createdAt.getTime() + searchLagMs - context.now().getTime()
-  if (restMs <= 0) return { outcome: 'done', id: undefined }
-  return waitForMore(
-    'MercadoPago’s search shows no subscription yet; it may be behind by some minutes.',
-    restMs,
-  )
+  const ours = findAmongNewest(search, createdAt, context.now())
+  return thenDone(ours, ({ found }) => (found ? findById(found.id) : { outcome: 'done' }))
 }
 
 /** The first page and the last: whichever way they are sorted, the beginning and the latest are there. */
-async function readPeriods(id: string, context: Context): Promise<Outcome<{ periods: Period[] }>> {
-  const first = await readPeriodPage(id, {}, context)
-  if (first.outcome !== 'done') return first
-  const { results, paging } = first.answer
-  const total = results.length === 0 ? 0 : (paging?.total ?? 0)
-  if (total <= results.length) return { outcome: 'done', periods: readEach(periodAnswer, results) }
-  const offset = Math.max(results.length, total - results.length)
-  const last = await readPeriodPage(id, { offset: String(offset) }, context)
-  if (last.outcome !== 'done') return last
-  return { outcome: 'done', periods: readEach(periodAnswer, [...results, ...last.answer.results]) }
-}
-
-function readPeriodPage(id: string, query: Record<string, string>, context: Context) {
-  return callMercadopago(context, {
-    path: ['authorized_payments', 'search'],
-    query: { preapproval_id: id, ...query },
-    answer: pageAnswer,
+async function readPeriods(id: string, context: Context): Promise<Outcome<{ items: Period[] }>> {
+  const readPage = (query: Record<string, string>) =>
+    searchMercadopago(context, periodAnswer, ['authorized_payments'], { preapproval_id: id, ...query })
+  return thenDone(readPage({}), async ({ items, count, total = 0, hasMore }) => {
+    if (!hasMore || total <= count) return { outcome: 'done', items }
+    const last = await readPage({ offset: String(Math.max(count, total - count)) })
+    return mapDone(last, (page) => ({ items: [...items, ...page.items] }))
   })
-}
-
-async function update(
-  ref: SubscriptionRef,
-  change: SubscriptionChange,
-  context: Context,
-): Promise<Subscribed> {
-  const { amount, method, paused, cancelAtPeriodEnd, key } = change
-  if (cancelAtPeriodEnd) {
-    return refuse(
-      'content',
-      'MercadoPago cancels a subscription at once only: cancel it when its period ends.',
-    )
-  }
-  const refused = amount === undefined ? undefined : refuseAmounts([amount], ref.currency)
-  if (refused) return refused
-  const token = method && (await makeCardToken(method, key, context))
-  if (token && token.outcome !== 'done') return refuseUnpaid(token)
-  const recurring = amount !== undefined && {
-    auto_recurring: {
-      transaction_amount: toWireNumber(amount, ref.currency, wire),
-      currency_id: ref.currency,
-    },
-  }
-  const body = {
-    ...recurring,
-    ...(token && { card_token_id: token.cardToken }),
-    ...(paused !== undefined && { status: paused ? 'paused' : 'authorized' }),
-  }
-  return changeSubscription(ref, body, key, context)
-}
-
-function cancel(ref: SubscriptionRef, key: string, context: Context): Promise<Subscribed> {
-  return changeSubscription(ref, { status: 'cancelled' }, key, context)
 }
 
 /** Answers what is read afterwards: only the charges tell whether it is paid for. */
 async function changeSubscription(
   ref: SubscriptionRef,
-  body: object,
+  body: object | undefined,
   key: string,
   context: Context,
-): Promise<Subscribed> {
+): Promise<Outcome<{ snapshot: SubscriptionSnapshot }>> {
   const { providerSubscriptionId: id } = ref
   if (id === undefined) return refuse('state', 'MercadoPago has no such subscription yet.')
-  if (Object.keys(body).length > 0) {
-    const path = ['preapproval', id]
-    const answer = z.looseObject({})
-    const outcome = await callMercadopago(context, { method: 'PUT', path, key, body, answer })
-    if (outcome.outcome !== 'done') return outcome
-  }
-  const seen = await read(ref, context)
+  const call = { method: 'PUT', path: ['preapproval', id], key, answer: changeAnswer } as const
+  const changed = body && (await callMercadopago(context, { ...call, body }))
+  if (changed && changed.outcome !== 'done') return changed
+  const seen = await subscriptions.read(ref, context)
   if (seen.outcome === 'done' && seen.snapshot) return { outcome: 'done', snapshot: seen.snapshot }
-  return waitForMore('The subscription was changed and could not be read afterwards.', 1_000)
+  return lookAgain('The subscription was changed and could not be read afterwards.', 1_000)
 }
-
-export const subscriptions: NativeSubscriptions<Credentials> = { create, read, update, cancel }

@@ -4,7 +4,7 @@ import { createOutbound } from '#core/outbound.ts'
 import { type RecordedRequest, startRecorder } from '../../../testing/recorder.ts'
 import { startSandbox } from '../../../testing/sandbox.ts'
 import { mercadopago } from '../mercadopago.ts'
-import type { Context } from '../mercadopago-account.ts'
+import type { Context } from '../mercadopago-call.ts'
 import type {
   MethodChoice,
   PaymentCommand,

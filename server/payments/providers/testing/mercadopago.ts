@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { Outcome, RawWebhook } from '#connections'
 import { createOutbound } from '#core/outbound.ts'
 import { mercadopago } from '../mercadopago.ts'
-import type { Context, Credentials } from '../mercadopago-account.ts'
+import type { Context, Credentials } from '../mercadopago-call.ts'
 import type { CheckoutCommand, PaymentCommand, PaymentRef, SubscriptionCommand } from '../provider.ts'
 
 export const paymentId = 'pay_01k5fake0000000000000000ab'
