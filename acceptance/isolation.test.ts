@@ -58,6 +58,7 @@ async function makeOneOfEach() {
     channel: 'whatsapp',
     body: '¡A ti!',
   })
+  await tableflow.ok('PUT', '/webhooks/catalog/order.paid', { version: 1, schema: {} })
   await makeTenantKey('tableflow_123')
   const payments = await makePayments()
   return {
@@ -121,6 +122,10 @@ const reaches: Record<string, [path: string, body?: object]> = {
   listEvents: ['/webhooks/events?tenant_id=:tenant'],
   getEvent: ['/webhooks/events/:event'],
   replayEvent: ['/webhooks/events/:event/replay', {}],
+  publishEvents: ['/events', { tenant_id: 'tableflow_123', type: 'order.paid', data: {} }],
+  saveEventType: ['/webhooks/catalog/order.paid', { product_id: 'tableflow', version: 2, schema: {} }],
+  getEventType: ['/webhooks/catalog/order.paid?product_id=:product'],
+  deleteEventType: ['/webhooks/catalog/order.paid?product_id=:product'],
   listInboundWebhooks: ['/webhooks/inbound?tenant_id=:tenant'],
   getInboundWebhook: ['/webhooks/inbound/:webhook?tenant_id=:tenant'],
   replayInboundWebhook: ['/webhooks/inbound/:webhook/replay?tenant_id=:tenant', { apply: true }],
@@ -358,7 +363,6 @@ describe('what each kind of key may do', () => {
       expires_at: new Date(Date.now() + 3_600_000).toISOString(),
     })
     const caller = admin.as(made.key)
-    await caller.ok('GET', '/tenants')
     await pipecore.query('update api_keys set expires_at = now() where id = $1', [made.id])
     assertProblem(await caller.call('GET', '/tenants'), { status: 401, code: 'key_expired' })
     const other = await admin.ok<{ id: string; key: string }>('POST', '/products/genda/keys', {})

@@ -51,7 +51,7 @@ export async function startStage(settings: Record<string, string> = {}): Promise
 }
 
 /** Answers once something listens under the URL. */
-async function startProgram(
+export async function startProgram(
   args: string[],
   env: Record<string, string>,
   readyUrl: string,
@@ -72,14 +72,14 @@ async function startProgram(
   }
 }
 
-async function endProgram(child: ChildProcess): Promise<void> {
+export async function endProgram(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return
   const ended = once(child, 'exit')
   child.kill('SIGTERM')
   await ended
 }
 
-function findFreePort(): Promise<number> {
+export function findFreePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
     probe.once('error', reject)

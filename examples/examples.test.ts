@@ -46,6 +46,18 @@ test('switch-provider.ts sends by Resend, checks SendGrid, then sends by it', as
   assert.match(output, /^The first goes by resend\.\nSendGrid .*[^]*The second goes by sendgrid\.\n$/)
 })
 
+test('publish-events.ts publishes one, a batch, and shows what is wrong with a bad one', async () => {
+  const first = await run('publish-events.ts')
+  assert.match(first, /^evt_\w+ is published\.\n2 more are published\.\n/)
+  assert.deepEqual(first.split('\n').slice(2, -1).toSorted(), [
+    '422: data.amount must be >= 1',
+    '422: data.currency is missing',
+    '422: data.tip is not a field here',
+  ])
+  const second = await run('publish-events.ts')
+  assert.equal(second.split(' ')[0], first.split(' ')[0])
+})
+
 test('receive-events.ts makes its endpoint, takes signed events and nothing else', async (t) => {
   const port = await findFreePort()
   const receiver = await startReceiver(t, fileURLToPath(new URL('receive-events.ts', import.meta.url)), {

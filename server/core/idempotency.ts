@@ -32,7 +32,7 @@ export interface IdempotentRequest {
  */
 export async function runOnce<Answer>(
   db: Kysely<IdempotencyTables>,
-  scope: TenantScope,
+  scope: Pick<TenantScope, 'tenantId'>,
   request: IdempotentRequest,
   work: () => Promise<Answer>,
 ): Promise<Answer> {
@@ -71,7 +71,7 @@ export async function forgetAnswers(db: Kysely<IdempotencyTables>): Promise<void
 
 async function readAnswer<Answer>(
   db: Kysely<IdempotencyTables>,
-  scope: TenantScope,
+  scope: Pick<TenantScope, 'tenantId'>,
   request: IdempotentRequest,
   hash: string,
 ): Promise<Answer> {

@@ -8,6 +8,7 @@ export interface RecentOptions {
 export interface Recent<Key, Value> {
   get(key: Key): Value | undefined
   set(key: Key, value: Value): void
+  forget(key: Key): void
 }
 
 /** Remembers what was read a moment ago, for what never changes or may be a little old. */
@@ -24,5 +25,6 @@ export function createRecent<Key, Value>({ most, forMs }: RecentOptions): Recent
       const [oldest] = entries.keys()
       if (entries.size > most && oldest !== undefined) entries.delete(oldest)
     },
+    forget: (key) => void entries.delete(key),
   }
 }

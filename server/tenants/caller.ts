@@ -39,7 +39,7 @@ export async function authenticate(context: Context, authorization: string | und
   if (!isWellFormedKey(key)) {
     throw unauthenticated('key_malformed', 'This is not a whole PipeCore key: its checksum does not fit.')
   }
-  const row = await findKeyByHash(context.database.system, hashKey(key))
+  const row = await findKey(context.database, hashKey(key))
   const now = context.now()
   if (row === undefined || row.revoked_at !== null) {
     throw unauthenticated('key_unknown', 'This API key does not exist or was deleted.')
@@ -48,9 +48,37 @@ export async function authenticate(context: Context, authorization: string | und
     throw unauthenticated('key_expired', `This API key expired at ${row.expires_at.toISOString()}.`)
   }
   if (row.last_used_at === null || now.getTime() - row.last_used_at.getTime() > touchAfterMs) {
+    row.last_used_at = now
     await touchKey(context.database.system, row.id, now)
   }
   return toCaller(row)
+}
+
+type FoundKey = Awaited<ReturnType<typeof findKeyByHash>>
+
+/** So long a key may go on in other processes than the one that deleted it. */
+const keyBelievedForMs = 1_000
+const recentKeys = new WeakMap<Database, Recent<string, Promise<FoundKey>>>()
+
+/** One look-up a second for each key that is good; one that is not is looked for every time. */
+function findKey(database: Database, hash: string): Promise<FoundKey> {
+  const keys = recentKeys.get(database) ?? createRecent({ most: 10_000, forMs: keyBelievedForMs })
+  recentKeys.set(database, keys)
+  const known = keys.get(hash)
+  if (known !== undefined) return known
+  const look = findKeyByHash(database.system, hash)
+  keys.set(hash, look)
+  void look.then(
+    (row) => {
+      if (row === undefined || row.revoked_at !== null) keys.forget(hash)
+    },
+    () => keys.forget(hash),
+  )
+  return look
+}
+
+export function forgetKeys(database: Database): void {
+  recentKeys.delete(database)
 }
 
 function toCaller(row: KeyRow & { product_of_tenant: string | null }): Caller {
@@ -91,6 +119,25 @@ export async function scopeFor(
   const visible = productId !== undefined && (caller.kind === 'admin' || productId === caller.productId)
   if (!visible) throw notFound('tenant', tenantId)
   return { tenantId, productId, traceId }
+}
+
+/** The scopes of those of these tenants that this caller may act for. */
+export async function scopesFor(
+  context: Context,
+  caller: Caller,
+  tenantIds: readonly string[],
+  traceId: string,
+): Promise<ReadonlyMap<string, TenantScope>> {
+  const products =
+    caller.kind === 'tenant'
+      ? new Map([[caller.tenantId, caller.productId]])
+      : await findProductsOf(context, tenantIds)
+  const mayKnow = (productId: string) => caller.kind === 'admin' || productId === caller.productId
+  return new Map(
+    [...products]
+      .filter(([, productId]) => mayKnow(productId))
+      .map(([tenantId, productId]) => [tenantId, { tenantId, productId, traceId }]),
+  )
 }
 
 /** The scope of a tenant named by a request that proves itself otherwise, such as a provider's webhook. */

@@ -11,6 +11,7 @@ export {
   requireProduct,
   requireScope,
   scopeFor,
+  scopesFor,
 } from './caller.ts'
 export { issueFirstAdminKey, issueKey } from './keys.ts'
 export type { Scope } from './schema.ts'

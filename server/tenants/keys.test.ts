@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
+import { sql } from 'kysely'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 
 let server: TestServer
@@ -39,6 +40,18 @@ describe('a key', () => {
     assert.ok(!JSON.stringify(list.body).includes(made.key))
     assert.equal((await server.api.call('DELETE', `/products/tableflow/keys/${made.id}`)).status, 204)
     assert.equal((await own.call('GET', '/tenants')).status, 401)
+  })
+
+  test('that another process deleted stops within a second or so', async () => {
+    const { body: made } = await issue('/products/tableflow/keys', { name: 'shared' })
+    const own = server.api.as(made.key)
+    assert.equal((await own.call('GET', '/tenants')).status, 200)
+    const { system } = server.server.context.database
+    await sql`update api_keys set revoked_at = now() where id = ${made.id}`.execute(system)
+    const deadline = performance.now() + 5_000
+    while ((await own.call('GET', '/tenants')).status !== 401) {
+      assert.ok(performance.now() < deadline, 'it still works after five seconds')
+    }
   })
 
   test('gives away no scope and no time that it does not have', async () => {

@@ -2,7 +2,7 @@ import type { Context } from '#core/context.ts'
 import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, forgetKeys } from './caller.ts'
 import { createKey, hashKey, prefixOfKey } from './key-format.ts'
 import { hasAdminKey, insertKey, type KeyOwner, type KeyRow, listKeys, revokeKey } from './queries.ts'
 import type { Key, NewKey } from './schema.ts'
@@ -73,6 +73,7 @@ export async function getKeys(
 /** @throws PipeError 404 */
 export async function deleteKey(context: Context, owner: KeyOwner, keyId: string): Promise<void> {
   const revoked = await revokeKey(context.database.system, owner, keyId, context.now())
+  forgetKeys(context.database)
   if (!revoked) throw notFound('key', keyId)
 }
 

@@ -21,6 +21,7 @@ const scopes = [
   'payments:config',
   'webhooks:read',
   'webhooks:write',
+  'events:write',
 ] as const
 
 export const Scope = z.enum(scopes)

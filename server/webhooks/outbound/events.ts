@@ -33,7 +33,7 @@ export function eventRecording(
   now: Date,
 ): RawBuilder<number> {
   return callRecordEvents(
-    events.map((event) => toRow(scope, event, now)),
+    events.map((event) => toEventRow(scope, event, now)),
     now,
   )
 }
@@ -57,7 +57,12 @@ export function deliveryOf(event: EventRow, endpointId: string, now: Date) {
   }
 }
 
-function toRow(scope: TenantScope, event: NewEvent, now: Date): EventRow {
+/** Without an entity it is about itself. */
+export function toEventRow(
+  scope: TenantScope,
+  event: Omit<NewEvent, 'entity'> & { entity?: string | undefined },
+  now: Date,
+): EventRow {
   const id = createId('evt', now)
   const body = {
     id,
@@ -72,7 +77,7 @@ function toRow(scope: TenantScope, event: NewEvent, now: Date): EventRow {
     tenant_id: scope.tenantId,
     product_id: scope.productId,
     type: event.type,
-    entity: event.entity,
+    entity: event.entity ?? id,
     body: JSON.stringify(body),
     trace_id: scope.traceId,
     occurred_at: event.occurredAt,

@@ -4,6 +4,7 @@ import { invalidRequest } from '#core/errors.ts'
 import type { App, EventType, Module } from '#core/module.ts'
 import { pageOf, pageQuery } from '#core/pagination.ts'
 import { attemptDelivery } from './attempt.ts'
+import { catalogRoutes } from './catalog-routes.ts'
 import {
   changeEndpoint,
   createEndpoint,
@@ -15,8 +16,8 @@ import {
   rotateEndpointSecret,
 } from './endpoints.ts'
 import { getEvent, getEvents, replayEvent } from './event-log.ts'
+import { publishRoute } from './publish-routes.ts'
 import {
-  CatalogEntry,
   Endpoint,
   EndpointChange,
   EndpointWithSecret,
@@ -39,7 +40,8 @@ export function routes(app: App, context: Context, modules: readonly Module[]): 
   endpointRoutes(app, context, types)
   endpointActionRoutes(app, context)
   eventRoutes(app, context)
-  catalogRoute(app, types)
+  catalogRoutes(app, context, types)
+  publishRoute(app, context)
 }
 
 function endpointRoutes(app: App, context: Context, types: readonly EventType[]): void {
@@ -242,27 +244,5 @@ function eventRoutes(app: App, context: Context): void {
       reply
         .code(202)
         .send(await replayEvent(context, request.caller, request.params.id, request.body?.endpoint_id)),
-  )
-}
-
-function catalogRoute(app: App, types: readonly EventType[]): void {
-  const catalog = types.map(({ name, version, description, schema }) => ({
-    name,
-    version,
-    description,
-    schema: z.toJSONSchema(schema) as Record<string, unknown>,
-  }))
-  app.get(
-    '/webhooks/catalog',
-    {
-      config: { scope: 'webhooks:read' },
-      schema: {
-        operationId: 'listEventTypes',
-        tags,
-        summary: 'Every event type with the schema of its body',
-        response: { 200: z.object({ data: z.array(CatalogEntry) }) },
-      },
-    },
-    async () => ({ data: catalog }),
   )
 }

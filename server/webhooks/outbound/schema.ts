@@ -149,9 +149,67 @@ export type EventDetail = z.infer<typeof EventDetail>
 export const Replay = z.strictObject({ endpoint_id: z.string().optional() }).nullish()
 export const ReplayResult = z.object({ event_id: z.string(), deliveries: z.array(z.string()) })
 
+const typeName = z
+  .string()
+  .max(100)
+  .regex(/^[a-z][a-z_]*\.[a-z][a-z_]*$/, 'must be a noun and what happened to it, such as order.paid')
+const jsonObject = z.record(z.string(), z.unknown())
+const version = z.number().int().min(1).max(1_000_000)
+
+export const TypeParams = z.object({ type: typeName })
+
+export const NewEventType = z.strictObject({
+  product_id: z.string().optional().meta({ description: 'Needed with an admin key.' }),
+  version,
+  description: z.string().max(1000).optional(),
+  schema: jsonObject.meta({ description: 'JSON Schema (draft 2020-12) of `data`.' }),
+})
+export type NewEventType = z.infer<typeof NewEventType>
+
 export const CatalogEntry = z.object({
   name: z.string(),
   version: z.number().int(),
   description: z.string(),
-  schema: z.record(z.string(), z.unknown()).meta({ description: 'JSON Schema of the body.' }),
+  product_id: z
+    .string()
+    .nullable()
+    .meta({ description: 'The product whose type it is; null for those of PipeCore.' }),
+  schema: jsonObject.meta({
+    description: 'JSON Schema: of the whole body, or of `data` for a product’s own.',
+  }),
 })
+export type CatalogEntry = z.infer<typeof CatalogEntry>
+
+export const CatalogDetail = CatalogEntry.extend({ versions: z.array(z.number().int()) })
+export type CatalogDetail = z.infer<typeof CatalogDetail>
+
+const ofTheEnvelope = ['id', 'event', 'tenant_id', 'occurred_at', 'trace_id']
+
+export const OwnEvent = z.strictObject({
+  tenant_id: z.string().max(63),
+  type: typeName,
+  version: version.optional().meta({ description: 'Of its type; default: the newest.' }),
+  entity: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .meta({ description: 'Id of what it is about, such as an order; default: the event’s own id.' }),
+  occurred_at: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: now.' }),
+  data: jsonObject
+    .superRefine((data, context) => {
+      for (const name of ofTheEnvelope) {
+        if (!Object.hasOwn(data, name)) continue
+        context.addIssue({ code: 'custom', message: 'is set by PipeCore alone', path: [name] })
+      }
+    })
+    .meta({ description: 'Joins the envelope in the body, as the schema of its type says.' }),
+})
+export type OwnEvent = z.infer<typeof OwnEvent>
+
+export const maxBatch = 1_000
+export const OwnEvents = z.strictObject({ events: z.array(OwnEvent).min(1).max(maxBatch) })
+
+const Published = z.object({ id: z.string() })
+export const PublishedEvents = z.union([Published, z.object({ data: z.array(Published) })])
+export type PublishedEvents = z.infer<typeof PublishedEvents>

@@ -42,6 +42,14 @@ export interface OutboundTables {
     trace_id: string
     occurred_at: Date
   }
+  event_types: {
+    product_id: string
+    name: string
+    version: number
+    description: string
+    schema: string
+    created_at: Date
+  }
   delivery_attempts: {
     id: string
     delivery_id: string

@@ -1,0 +1,213 @@
+import { type Kysely, sql } from 'kysely'
+import type { z } from 'zod'
+import type { Context } from '#core/context.ts'
+import type { Tables, TenantScope } from '#core/database.ts'
+import { type FieldError, invalidRequest, type PipeError } from '#core/errors.ts'
+import { createGroup } from '#core/grouped.ts'
+import { runOnce } from '#core/idempotency.ts'
+import { wakeWork } from '#jobs'
+import { type Caller, scopeFor, scopesFor } from '#tenants'
+import { findCheckedType } from './checked-types.ts'
+import { toEventRow } from './events.ts'
+import { checkData, createCheckBudget } from './json-schema.ts'
+import { callRecordEvents, type EventRow } from './queries.ts'
+import { maxBatch, OwnEvent, OwnEvents, type PublishedEvents } from './schema.ts'
+
+const maxEventBytes = 256 * 1024
+const mostFaultsTold = 1_000
+
+export interface PublishOptions {
+  traceId: string
+  idempotencyKey?: string | undefined
+}
+
+/**
+ * Takes one event of a product, or `{ events }`, and answers once all of them are stored with their deliveries.
+ * @throws PipeError 404 for the tenant of a single event, else `request_invalid` with every fault of every event
+ */
+export async function publishEvents(
+  context: Context,
+  caller: Caller,
+  body: unknown,
+  options: PublishOptions,
+): Promise<PublishedEvents> {
+  const isBatch = typeof body === 'object' && body !== null && 'events' in body
+  const rows = isBatch
+    ? await readBatchRows(context, caller, body, options)
+    : [await readRow(context, caller, body, options)]
+  const [row] = rows
+  const { idempotencyKey: key } = options
+  let ids = rows.map(({ id }) => id)
+  if (key !== undefined) {
+    const owner = isBatch ? ownerOfBatches(caller) : (row?.tenant_id ?? '')
+    ids = await storeUnderKey(context, rows, { owner, key, request: body })
+  } else if (isBatch) await recordRows(context.database.system, rows, context.now())
+  else if (row !== undefined) await storeEvent(context, row)
+  wakeWork('delivery')
+  const data = ids.map((id) => ({ id }))
+  return isBatch ? { data } : { id: ids[0] ?? '' }
+}
+
+async function readRow(
+  context: Context,
+  caller: Caller,
+  body: unknown,
+  { traceId }: PublishOptions,
+): Promise<EventRow> {
+  const given = readEvent(body)
+  const tenantId = given.event.tenant_id
+  const scope = await scopeFor(context, caller, tenantId, traceId)
+  const faults: FieldError[] = []
+  const [row] = await makeRows(context, [given], new Map([[tenantId, scope]]), faults)
+  if (row === undefined || faults.length > 0) throw refusal(faults)
+  return row
+}
+
+async function readBatchRows(
+  context: Context,
+  caller: Caller,
+  body: object,
+  { traceId }: PublishOptions,
+): Promise<EventRow[]> {
+  const faults: FieldError[] = []
+  const given = readBatch(body, faults)
+  const tenantIds = given.map(({ event }) => event.tenant_id)
+  const scopes = await scopesFor(context, caller, tenantIds, traceId)
+  const rows = await makeRows(context, given, scopes, faults)
+  if (faults.length > 0) throw refusal(faults)
+  return rows
+}
+
+interface Given {
+  /** In front of its fields: `events.3.`, or nothing. */
+  prefix: string
+  event: OwnEvent
+}
+
+function readBatch(body: object, faults: FieldError[]): Given[] {
+  const told = OwnEvents.safeParse(body)
+  if (told.success) return told.data.events.map((event, index) => ({ prefix: prefixOf(index), event }))
+  faults.push(...toFaults(told.error))
+  const { events } = body as { events: unknown }
+  if (!Array.isArray(events)) return []
+  // Those that are well formed are still checked on, so that all faults are told at once.
+  return events.slice(0, maxBatch).flatMap((one: unknown, index) => {
+    const { data: event } = OwnEvent.safeParse(one)
+    return event === undefined ? [] : [{ prefix: prefixOf(index), event }]
+  })
+}
+
+function prefixOf(index: number): string {
+  return `events.${index}.`
+}
+
+function readEvent(body: unknown): Given {
+  const told = OwnEvent.safeParse(body)
+  if (told.success) return { prefix: '', event: told.data }
+  throw refusal(toFaults(told.error))
+}
+
+function toFaults(error: z.ZodError): FieldError[] {
+  return error.issues.flatMap((issue) => {
+    const path = issue.path.map(String)
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ field: [...path, key].join('.'), message: 'is not a field here' }))
+    }
+    return [{ field: path.join('.') || 'body', message: issue.message }]
+  })
+}
+
+function refusal(faults: readonly FieldError[]): PipeError {
+  const count = faults.length === 1 ? 'one fault' : `${faults.length} faults`
+  return invalidRequest(
+    `Nothing was published: the request has ${count}; see errors.`,
+    faults.slice(0, mostFaultsTold),
+  )
+}
+
+/** Turns events into rows; what is wrong with them joins the faults. */
+async function makeRows(
+  context: Context,
+  given: readonly Given[],
+  scopes: ReadonlyMap<string, TenantScope>,
+  faults: FieldError[],
+): Promise<EventRow[]> {
+  const now = context.now()
+  const budget = createCheckBudget()
+  const rows: EventRow[] = []
+  for (const { prefix, event } of given) {
+    const scope = scopes.get(event.tenant_id)
+    if (scope === undefined) {
+      faults.push({ field: `${prefix}tenant_id`, message: 'names no tenant that this key may act for' })
+      continue
+    }
+    const schema = await findCheckedType(context, scope.productId, event.type, event.version)
+    if (schema === undefined) {
+      faults.push(unknownType(prefix, event))
+      continue
+    }
+    faults.push(...checkData(schema, event.data, `${prefix}data`, budget))
+    const occurredAt = event.occurred_at === undefined ? now : new Date(event.occurred_at)
+    const row = toEventRow(scope, { ...event, occurredAt }, now)
+    if (Buffer.byteLength(row.body) > maxEventBytes) {
+      faults.push({
+        field: `${prefix}data`,
+        message: `makes an event of more than ${maxEventBytes / 1024} KiB`,
+      })
+    }
+    rows.push(row)
+  }
+  return rows
+}
+
+function unknownType(prefix: string, { type, version }: OwnEvent): FieldError {
+  return version === undefined
+    ? {
+        field: `${prefix}type`,
+        message: `is not in the catalogue; register it: PUT /webhooks/catalog/${type}`,
+      }
+    : { field: `${prefix}version`, message: `is no version of ${type} in the catalogue` }
+}
+
+/** No tenant has such an id: a product's batch may be of many. */
+function ownerOfBatches(caller: Caller): string {
+  if (caller.kind === 'tenant') return caller.tenantId
+  return caller.kind === 'product' ? `product:${caller.productId}` : 'platform:'
+}
+
+/** An answer that is remembered under a key is written with the events; without one it costs no transaction. */
+async function storeUnderKey(
+  context: Context,
+  rows: readonly EventRow[],
+  once: { owner: string; key: string; request: unknown },
+): Promise<string[]> {
+  const request = { key: once.key, operation: 'events.publish', request: once.request }
+  return context.database.asSystem((db) =>
+    runOnce(db, { tenantId: once.owner }, request, async () => {
+      await recordRows(db, rows, context.now())
+      return rows.map(({ id }) => id)
+    }),
+  )
+}
+
+async function recordRows(db: Kysely<Tables>, rows: readonly EventRow[], now: Date): Promise<void> {
+  await sql`select ${callRecordEvents(rows, now)}`.execute(db)
+}
+
+const mostPerStatement = 256
+const stores = new WeakMap<Context, (row: EventRow) => Promise<void>>()
+
+/** Events that arrive while a commit runs share the next one. */
+function storeEvent(context: Context, row: EventRow): Promise<void> {
+  const known = stores.get(context)
+  if (known !== undefined) return known(row)
+  const store = createGroup<EventRow, void>({
+    maxSize: mostPerStatement,
+    flush: async (rows) => {
+      await recordRows(context.database.system, rows, context.now())
+      return rows.map(() => undefined)
+    },
+  })
+  stores.set(context, store)
+  return store(row)
+}
