@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startEmbeddedPostgres } from '../../server/core/postgres/embedded-postgres.ts'
 import { generateMasterKey } from '../../server/core/sealing.ts'
+import { readCpu, readPostmasterId } from '../cpu.ts'
 import { medianOf } from '../load.ts'
-import { readPostgresCpu } from '../postgres-cpu.ts'
 import { endProgram, findFreePort, startProgram } from '../processes.ts'
 import { sampleEvents, sampleSchema, sampleTenants, sampleType } from './sample-events.ts'
 
@@ -20,13 +20,15 @@ interface Side {
   name: 'bare' | 'PipeCore'
   url: string
   key: string
+  processId: number
 }
 
 interface Run {
   perSecond: number
   failed: number
-  /** Of PostgreSQL, in microseconds per event. */
-  cpu: number
+  /** In microseconds per event. */
+  serverCpu: number
+  postgresCpu: number
 }
 
 const ends: Array<() => Promise<void>> = []
@@ -46,9 +48,12 @@ async function main(): Promise<void> {
     `Events of ${Buffer.byteLength(sample)} bytes for ${sampleTenants.length} tenants, checked against a schema; one endpoint wants them (--role api: nothing is delivered meanwhile). Both on one embedded, durable PostgreSQL; ${rounds} rounds of ${seconds} s each, alternated; medians.`,
   )
   print('')
-  print('| connections | side | events/s | × | goal | PostgreSQL CPU, µs/event | failed |')
-  print('| --- | --- | --- | --- | --- | --- | --- |')
-  for (const connections of [32, 256]) await play(sides, connections, postgres.dataFolder)
+  print(
+    '| connections | side | events/s | × | goal | server CPU, µs/event | PostgreSQL CPU, µs/event | failed |',
+  )
+  print('| --- | --- | --- | --- | --- | --- | --- | --- |')
+  const postmasterId = await readPostmasterId(postgres.dataFolder)
+  for (const connections of [32, 256]) await play(sides, connections, postmasterId)
   print('')
   print(`Goal for PipeCore's PostgreSQL CPU: at most ${goalCpu} µs per event.`)
 }
@@ -59,7 +64,7 @@ async function startBare(databaseUrl: string): Promise<Side> {
   const env = { DATABASE_URL: databaseUrl, BARE_CONNECTIONS: process.env['BARE_CONNECTIONS'] ?? '10' }
   const child = await startProgram(['bench/events/bare.ts', String(port)], env, origin)
   ends.push(() => endProgram(child))
-  return { name: 'bare', url: `${origin}/events`, key: 'none' }
+  return { name: 'bare', url: `${origin}/events`, key: 'none', processId: child.pid ?? 0 }
 }
 
 async function startPipeCore(databaseUrl: string): Promise<Side> {
@@ -77,7 +82,8 @@ async function startPipeCore(databaseUrl: string): Promise<Side> {
   const flags = (process.env['BENCH_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')
   const child = await startProgram([...flags, 'server/main.ts', '--role', 'api'], env, `${origin}/ready`)
   ends.push(() => endProgram(child))
-  return { name: 'PipeCore', url: `${origin}/events`, key: await prepare(origin, adminKey) }
+  const key = await prepare(origin, adminKey)
+  return { name: 'PipeCore', url: `${origin}/events`, key, processId: child.pid ?? 0 }
 }
 
 /** A product with tenants, its type, and an endpoint that wants it; answers with the product's key. */
@@ -99,30 +105,32 @@ async function prepare(origin: string, adminKey: string): Promise<string> {
   return String((await call('POST', '/products/bench/keys', {}))['key'])
 }
 
-async function play(sides: readonly Side[], connections: number, dataFolder: string): Promise<void> {
+async function play(sides: readonly Side[], connections: number, postmasterId: number): Promise<void> {
   for (const side of sides) await load(side, connections, 2)
   const runs: Record<Side['name'], Run[]> = { bare: [], PipeCore: [] }
   for (let round = 0; round < rounds; round += 1) {
-    for (const side of sides) runs[side.name].push(await measure(side, connections, dataFolder))
+    for (const side of sides) runs[side.name].push(await measure(side, connections, postmasterId))
   }
-  const median = (name: Side['name']) => medianOf(runs[name].map((run) => run.perSecond))
   for (const { name } of sides) {
-    const ratio = median(name) / median('bare')
-    const cpu = medianOf(runs[name].map((run) => run.cpu))
-    const failed = runs[name].reduce((sum, run) => sum + run.failed, 0)
+    const median = (field: keyof Run, of = name) => medianOf(runs[of].map((run) => run[field]))
+    const ratio = median('perSecond') / median('perSecond', 'bare')
     const goal = name === 'bare' ? '' : `≥ ${goals[connections]}`
+    const failed = runs[name].reduce((sum, run) => sum + run.failed, 0)
+    const cpu = `${median('serverCpu').toFixed(0)} | ${median('postgresCpu').toFixed(0)}`
     print(
-      `| ${connections} | ${name} | ${median(name).toFixed(0)} | ${ratio.toFixed(2)} | ${goal} | ${cpu.toFixed(0)} | ${failed} |`,
+      `| ${connections} | ${name} | ${median('perSecond').toFixed(0)} | ${ratio.toFixed(2)} | ${goal} | ${cpu} | ${failed} |`,
     )
   }
 }
 
-async function measure(side: Side, connections: number, dataFolder: string): Promise<Run> {
-  const before = await readPostgresCpu(dataFolder)
+async function measure(side: Side, connections: number, postmasterId: number): Promise<Run> {
+  const processes = [side.processId, postmasterId]
+  const before = await Promise.all(processes.map(readCpu))
   const { perSecond, failed, taken } = await load(side, connections, seconds)
-  const after = await readPostgresCpu(dataFolder)
-  const cpu = before === undefined || after === undefined ? Number.NaN : ((after - before) * 1e6) / taken
-  return { perSecond, failed, cpu }
+  const after = await Promise.all(processes.map(readCpu))
+  const spent = after.map((cpu, index) => ((cpu - (before[index] ?? 0)) * 1e6) / taken)
+  const [serverCpu = Number.NaN, postgresCpu = Number.NaN] = spent
+  return { perSecond, failed, serverCpu, postgresCpu }
 }
 
 interface Load {
