@@ -9,7 +9,7 @@ export type HealthRow = Selectable<OutboundTables['endpoint_health']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 
-/** See `migrations/0002_record_events.sql`. */
+/** See `migrations/0003_endpoint_limits.sql`. */
 export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
   return sql<number>`record_events(
     ${events.map((event) => event.id)}, ${events.map((event) => event.tenant_id)},

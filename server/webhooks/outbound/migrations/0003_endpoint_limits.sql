@@ -33,7 +33,7 @@ update work set series = lane, lane = lane || '/' || tenant_id where kind = 'del
 
 -- Stores events with a delivery for every endpoint that wants them and answers how many deliveries that made.
 -- One statement whose plan is kept: planned anew for every fact it would cost more than it does.
-create or replace function record_events(
+create function record_events(
   p_ids text[], p_tenant_ids text[], p_product_ids text[], p_types text[], p_entities text[], p_bodies text[],
   p_trace_ids text[], p_occurred_ats timestamptz[], p_now timestamptz
 ) returns int language plpgsql as $$
@@ -60,3 +60,6 @@ begin
   get diagnostics opened = row_count;
   return opened;
 end $$;
+
+revoke execute on function record_events from public;
+grant execute on function record_events to pipecore_app, pipecore_system;
