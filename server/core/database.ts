@@ -166,7 +166,10 @@ async function runStatement<Result>(
 }
 
 function begin(client: pg.PoolClient, tenant = ''): Promise<unknown> {
-  return client.query(`begin; set local statement_timeout = ${longestOnServerMs}${tenant}`)
+  const begun = client.query(`begin; set local statement_timeout = ${longestOnServerMs}${tenant}`)
+  // It is awaited after what follows it: a failure in between is no unhandled one.
+  begun.catch(() => undefined)
+  return begun
 }
 
 /** Below the client's own limit: a statement that is given up is given up on both sides. */
