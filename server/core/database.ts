@@ -139,9 +139,12 @@ async function runReading<Result>(
   try {
     const result = await work(db)
     await begun
+    client.query('rollback').catch(() => undefined)
     return result
-  } finally {
-    void Promise.allSettled([begun, client.query('rollback')])
+  } catch (error) {
+    // What may still be under way must not hold up who is lent the connection next.
+    await Promise.allSettled([begun, client.query('rollback')])
+    throw error
   }
 }
 
@@ -156,11 +159,12 @@ async function runStatement<Result>(
   const handedOver = new Promise<void>((resolve) => (session.onStatement = resolve))
   stream.cork()
   const begun = begin(client, tenant)
-  const answer = statement(session.db)
+  const answer = Promise.resolve(session.db).then(statement)
   await Promise.race([handedOver, answer.catch(() => undefined)])
   session.onStatement = undefined
   const committed = client.query('commit')
   stream.uncork()
+  await Promise.allSettled([begun, answer, committed])
   const [, result] = await Promise.all([begun, answer, committed])
   return result
 }

@@ -40,7 +40,7 @@ export function noteStart(book: SeriesBook, series: string | null): void {
   if (known === undefined) return
   known.waiting = Math.max(0, known.waiting - 1)
   known.running += 1
-  known.tokens -= 1
+  if (known.limits.perSecond !== null) known.tokens -= 1
 }
 
 /** `started`: it ran; else it was given back without. */

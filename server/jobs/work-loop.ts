@@ -9,7 +9,7 @@ import { onWake } from './wake.ts'
 import type { Claim, FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
 import { createFinisher, type Finisher } from './work-finish.ts'
 import { keepLeases, type Run } from './work-leases.ts'
-import { claimWork } from './work-queries.ts'
+import { claimWork, disownSeries } from './work-queries.ts'
 import {
   addClaims,
   createSlots,
@@ -66,6 +66,8 @@ interface LoopState<Detail> {
   full: boolean
   /** Lane behind which the next claim starts. */
   after: string
+  /** What the claims of this round over the lanes have found so far. */
+  found: number
   stopping: boolean
 }
 
@@ -95,6 +97,7 @@ export function createWorkLoop<Detail = unknown>(
     active: new Set(),
     full: false,
     after: '',
+    found: 0,
     stopping: false,
   }
   let claiming: Promise<void> | undefined
@@ -183,7 +186,11 @@ async function claim<Detail>(
   state.after = answer.after
   addClaims(state.slots, demand, answer.claims)
   startWaiting(state)
-  return { found: answer.claims.length, more: !answer.complete }
+  const found = state.found + answer.claims.length
+  const isRoundOver = answer.after === ''
+  state.found = isRoundOver ? 0 : found
+  // A round over many lanes that found nothing is not followed by the next one at once.
+  return { found: answer.claims.length, more: !answer.complete && (!isRoundOver || found > 0) }
 }
 
 function startWaiting<Detail>(state: LoopState<Detail>): void {
@@ -253,6 +260,8 @@ async function endRuns<Detail>(
   const handBacks = [...runs].map((run) => finisher.giveBack(run.claim, 'abandon'))
   runs.clear()
   await settleWithin(handBacks, handBackMs)
+  const disowned = disownSeries(state.options.database.system, state.worker).catch(() => undefined)
+  await settleWithin([disowned], handBackMs)
   finisher.close()
 }
 

@@ -143,6 +143,15 @@ export async function vacuumWork(db: Db): Promise<void> {
   await sql`vacuum (skip_locked, index_cleanup on, truncate off) work`.execute(db)
 }
 
+/** Lets other processes go on with the series that this one worked on. */
+export async function disownSeries(db: Db, worker: string): Promise<void> {
+  await db
+    .updateTable('work_series')
+    .set({ owner: null, owner_until: null })
+    .where('owner', '=', worker)
+    .execute()
+}
+
 export interface SeriesChange {
   /** Nothing of it is claimed before; null ends a pause. */
   pausedUntil?: Date | null

@@ -13,6 +13,7 @@ import {
   type DeliveryEndpointRow,
   type EventRow,
   insertAttempts,
+  lockEndpoint,
   updateEndpoint,
 } from './queries.ts'
 import { nextWaitMs } from './retry-schedule.ts'
@@ -175,6 +176,8 @@ async function recordOf(
   details: readonly Delivered[],
 ): Promise<void> {
   const now = context.now()
+  // First, as whoever changes an endpoint does: two that lock in different orders wait for each other in a circle.
+  if ((await lockEndpoint(db, endpointId)) === undefined) return
   if (details.some(({ gone }) => gone)) {
     const reason = 'The receiver answered 410 Gone.'
     await updateEndpoint(db, endpointId, { active: false, disabled_reason: reason, updated_at: now })

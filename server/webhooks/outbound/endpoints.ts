@@ -138,6 +138,9 @@ export async function changeEndpoint(
 /** Whoever changes limits, moves an endpoint or switches it on again begins anew with it. */
 async function applyToSeries(db: Kysely<Tables>, row: EndpointRow, change: EndpointChange): Promise<void> {
   const isNew = change.active === true || change.url !== undefined
+  const [health] = await findHealth(db, [row.id])
+  // What is left alone stays so; its limits are set when it recovers.
+  if (!isNew && health?.state === 'open') return
   if (isNew) await deleteHealth(db, row.id)
   if (isNew || change.max_in_flight !== undefined || change.max_per_second !== undefined)
     await changeSeries(db, row.id, limitsOf(row))
@@ -159,6 +162,8 @@ export async function deleteEndpoint(context: Context, caller: Caller, id: strin
     deleted_at: context.now(),
     updated_at: context.now(),
   })
+  // What still waits for it is given up without its limits.
+  await changeSeries(context.database.system, id, limitsOf({ max_in_flight: null, max_per_second: null }))
 }
 
 /**
