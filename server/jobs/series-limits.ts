@@ -1,7 +1,7 @@
 import type { Claim, SeriesLimits } from './work.ts'
 
-/** What this process runs of series that have limits; it is the only one that works on them. */
-export interface LimitedSeries {
+/** What this process runs of a series. Of one that has limits it runs all there is. */
+export interface BusySeries {
   limits: SeriesLimits
   running: number
   waiting: number
@@ -10,21 +10,19 @@ export interface LimitedSeries {
   countedAt: number
 }
 
-export type SeriesBook = Map<string, LimitedSeries>
+export type SeriesBook = Map<string, BusySeries>
+
+const unlimited: SeriesLimits = { mostRunning: null, perSecond: null }
 
 /** Takes note of claimed work of a series; limits are as the last claim told. */
-export function noteClaim(book: SeriesBook, { item, limits }: Claim, now: number): void {
+export function noteClaim(book: SeriesBook, { item, limits = unlimited }: Claim, now: number): void {
   if (item.series === null) return
-  const known = book.get(item.series)
-  if (known === undefined && limits === undefined) return
-  const fresh = { running: 0, waiting: 0, tokens: burstOf(limits ?? unlimited), countedAt: now }
-  const series = known ?? { ...fresh, limits: unlimited }
-  series.limits = limits ?? unlimited
+  const fresh = { running: 0, waiting: 0, tokens: burstOf(limits), countedAt: now }
+  const series = { ...(book.get(item.series) ?? fresh), limits }
+  series.tokens = Math.min(series.tokens, burstOf(limits))
   series.waiting += 1
   book.set(item.series, series)
 }
-
-const unlimited: SeriesLimits = { mostRunning: null, perSecond: null }
 
 /** Whether work of the series may start now. */
 export function mayStart(book: SeriesBook, series: string | null, now: number): boolean {
@@ -38,7 +36,7 @@ export function mayStart(book: SeriesBook, series: string | null, now: number): 
 export function noteStart(book: SeriesBook, series: string | null): void {
   const known = series === null ? undefined : book.get(series)
   if (known === undefined) return
-  known.waiting = Math.max(0, known.waiting - 1)
+  known.waiting -= 1
   known.running += 1
   if (known.limits.perSecond !== null) known.tokens -= 1
 }
@@ -46,41 +44,52 @@ export function noteStart(book: SeriesBook, series: string | null): void {
 /** `started`: it ran; else it was given back without. */
 export function noteEnd(book: SeriesBook, series: string | null, started: boolean): void {
   const known = series === null ? undefined : book.get(series)
-  if (known === undefined || series === null) return
-  // What began before it had limits was not counted.
-  if (started) known.running = Math.max(0, known.running - 1)
-  else known.waiting = Math.max(0, known.waiting - 1)
-  if (known.running <= 0 && known.waiting <= 0 && known.limits.perSecond === null) book.delete(series)
+  if (known === undefined) return
+  if (started) known.running -= 1
+  else known.waiting -= 1
 }
 
-/** How many rows of each limited series are worth claiming now. */
+/** How many rows of each limited series are worth claiming now. Forgets series that nothing need be known of. */
 export function roomsOf(book: SeriesBook, now: number): Map<string, number> {
   const rooms = new Map<string, number>()
   for (const [series, known] of book) {
     refill(known, now)
     const { mostRunning, perSecond } = known.limits
+    const isIdle = known.running === 0 && known.waiting === 0 && known.tokens >= burstOf(known.limits)
+    if (isIdle) book.delete(series)
     const starts = perSecond === null ? Infinity : Math.floor(known.tokens)
     const places = (mostRunning ?? Infinity) - known.running
     const room = Math.min(starts, places) - known.waiting
-    if (room < Infinity) rooms.set(series, Math.max(0, room))
+    if (!isIdle && room < Infinity) rooms.set(series, Math.max(0, room))
   }
   return rooms
 }
 
-/** Milliseconds until a series that waits for its rate may start again; undefined when none does. */
-export function nextStartInMs(book: SeriesBook): number | undefined {
-  const waits = [...book.values()].flatMap(({ limits: { perSecond }, tokens, waiting }) =>
-    perSecond !== null && waiting > 0 && tokens < 1 ? [((1 - tokens) / perSecond) * 1000] : [],
+/** Series with limits of which something is running or waits: to go on with them the process must stay their owner. */
+export function ownedSeries(book: SeriesBook): string[] {
+  return [...book].flatMap(([series, { limits }]) =>
+    limits.mostRunning === null && limits.perSecond === null ? [] : [series],
   )
-  return waits.length === 0 ? undefined : Math.min(...waits)
 }
 
-function refill(known: LimitedSeries, now: number): void {
-  const { perSecond } = known.limits
-  if (perSecond !== null) {
-    const gained = ((now - known.countedAt) / 1000) * perSecond
-    known.tokens = Math.min(burstOf(known.limits), known.tokens + gained)
+/** Milliseconds until a series that waits for its rate may start again; undefined when none does. */
+export function nextStartInMs(book: SeriesBook, now: number): number | undefined {
+  let soonest: number | undefined
+  for (const known of book.values()) {
+    const { perSecond } = known.limits
+    if (perSecond === null || known.waiting === 0) continue
+    refill(known, now)
+    if (known.tokens >= 1) continue
+    const waitMs = ((1 - known.tokens) / perSecond) * 1000
+    soonest = Math.min(soonest ?? waitMs, waitMs)
   }
+  return soonest
+}
+
+function refill(known: BusySeries, now: number): void {
+  const { perSecond } = known.limits
+  const gained = perSecond === null ? Infinity : ((now - known.countedAt) / 1000) * perSecond
+  known.tokens = Math.min(burstOf(known.limits), known.tokens + gained)
   known.countedAt = now
 }
 

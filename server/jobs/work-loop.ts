@@ -9,7 +9,8 @@ import { onWake } from './wake.ts'
 import type { Claim, FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
 import { createFinisher, type Finisher } from './work-finish.ts'
 import { keepLeases, type Run } from './work-leases.ts'
-import { claimWork, disownSeries } from './work-queries.ts'
+import { ownedSeries } from './series-limits.ts'
+import { claimWork, disownSeries, ownSeries } from './work-queries.ts'
 import {
   addClaims,
   createSlots,
@@ -116,7 +117,10 @@ export function createWorkLoop<Detail = unknown>(
       if (claiming !== undefined || state.stopping) return
       endings = [
         onWake(options.kind, () => state.nudge.nudge()),
-        keepLeases(options, state.runs, () => giveBackWaiting(state, (waiting) => isStale(state, waiting))),
+        keepLeases(options, state.runs, () => {
+          giveBackWaiting(state, (waiting) => isStale(state, waiting))
+          keepOwned(state)
+        }),
       ]
       claiming = claimUntilStopped(state)
     },
@@ -189,8 +193,24 @@ async function claim<Detail>(
   const found = state.found + answer.claims.length
   const isRoundOver = answer.after === ''
   state.found = isRoundOver ? 0 : found
+  const owned = await own(state, answer.ownable)
   // A round over many lanes that found nothing is not followed by the next one at once.
-  return { found: answer.claims.length, more: !answer.complete && (!isRoundOver || found > 0) }
+  const more = owned > 0 || (!answer.complete && (!isRoundOver || found > 0))
+  return { found: answer.claims.length, more }
+}
+
+/** In a statement of its own, which waits for nobody and for which nobody waits. */
+async function own<Detail>({ options, worker }: LoopState<Detail>, series: string[]): Promise<number> {
+  if (series.length === 0) return 0
+  return (await ownSeries(options.database.system, worker, series, options.leaseSeconds)).length
+}
+
+/** While something of a series runs nobody else may start more of it: claims alone would not prolong that when all slots are taken. */
+function keepOwned<Detail>(state: LoopState<Detail>): void {
+  const { log } = state.options
+  own(state, ownedSeries(state.slots.series)).catch((error: unknown) =>
+    log.warn({ err: error }, 'series can not be kept'),
+  )
 }
 
 function startWaiting<Detail>(state: LoopState<Detail>): void {
@@ -233,7 +253,7 @@ async function runClaim<Detail>(state: LoopState<Detail>, claimed: Claim): Promi
   startWaiting(state)
   if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()
   await finishing
-  if (state.full && !hasBacklog(state)) state.nudge.nudge()
+  if (claimed.item.ordered || (state.full && !hasBacklog(state))) state.nudge.nudge()
 }
 
 async function resultOf<Detail>(options: WorkLoopOptions<Detail>, run: Run): Promise<WorkResult<Detail>> {

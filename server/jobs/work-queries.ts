@@ -15,7 +15,7 @@ export interface ClaimRequest {
   token: string
   leaseSeconds: number
   now: Date
-  /** This process: a series with limits is worked on by one at a time. */
+  /** This loop: of series with limits only its own are claimed. */
   worker?: string
 }
 
@@ -24,6 +24,8 @@ export interface ClaimAnswer {
   after: string
   /** Every lane was looked at and nothing was left out for want of `total`. */
   complete: boolean
+  /** Series with limits that were left out because nobody owns them. */
+  ownable: string[]
 }
 
 interface ClaimRow {
@@ -36,10 +38,12 @@ interface ClaimRow {
   attempts: number
   series: string | null
   number: number | null
+  ordered: boolean
   most_running: number | null
   per_second: number | null
   next_after: string
   complete: boolean
+  ownable: string[] | null
 }
 
 /** Lanes looked at by one claim: bounds its cost, the next one goes on from there. */
@@ -56,7 +60,13 @@ export async function claimWork(db: Db, request: ClaimRequest): Promise<ClaimAns
       ? []
       : [{ item: toItem(request.kind, row.id, row), limits: limitsOf(row), token: request.token, claimedAt }],
   )
-  return { claims, after: rows[0]?.next_after ?? '', complete: rows[0]?.complete ?? true }
+  const [first] = rows
+  return {
+    claims,
+    after: first?.next_after ?? '',
+    complete: first?.complete ?? true,
+    ownable: first?.ownable ?? [],
+  }
 }
 
 function limitsOf({ most_running: mostRunning, per_second: perSecond }: ClaimRow): SeriesLimits | undefined {
@@ -75,6 +85,7 @@ function toItem(kind: WorkKind, id: string, row: ClaimRow): WorkItem {
     attempt: row.attempts,
     series: row.series,
     number: row.number,
+    ordered: row.ordered,
   }
 }
 
@@ -143,6 +154,21 @@ export async function vacuumWork(db: Db): Promise<void> {
   await sql`vacuum (skip_locked, index_cleanup on, truncate off) work`.execute(db)
 }
 
+/**
+ * A series with limits is worked on by one loop at a time, which counts in memory.
+ * @returns which of them are now its own, for so many seconds; the others have no limits or belong to another
+ */
+export async function ownSeries(
+  db: Db,
+  worker: string,
+  series: readonly string[],
+  seconds: number,
+): Promise<string[]> {
+  const { rows } = await sql<{ series: string }>`
+    select series from own_series(${worker}, ${series}, ${seconds}) as own (series)`.execute(db)
+  return rows.map((row) => row.series)
+}
+
 /** Lets other processes go on with the series that this one worked on. */
 export async function disownSeries(db: Db, worker: string): Promise<void> {
   await db
@@ -153,7 +179,7 @@ export async function disownSeries(db: Db, worker: string): Promise<void> {
 }
 
 export interface SeriesChange {
-  /** Nothing of it is claimed before; null ends a pause. */
+  /** Nothing of it is claimed before, nor before the end of a longer pause under way; null ends any. */
   pausedUntil?: Date | null
   mostRunning?: number | null
   perSecond?: number | null
@@ -170,6 +196,14 @@ export async function changeSeries(db: Db, series: string, change: SeriesChange)
   await db
     .insertInto('work_series')
     .values({ series, ...empty, ...columns })
-    .onConflict((conflict) => conflict.column('series').doUpdateSet({ series, ...columns }))
+    .onConflict((conflict) =>
+      conflict.column('series').doUpdateSet({
+        series,
+        ...columns,
+        ...(change.pausedUntil && {
+          paused_until: sql<Date>`greatest(work_series.paused_until, excluded.paused_until)`,
+        }),
+      }),
+    )
     .execute()
 }

@@ -25,6 +25,7 @@ function claimsOf(lane: string, count: number): Claim[] {
       attempt: 1,
       series: null,
       number: null,
+      ordered: false,
     }
     return { item, limits: undefined, token: '', claimedAt: 0 }
   })

@@ -21,7 +21,7 @@ export interface Slots {
   lanes: Map<string, Lane>
   /** Names of lanes with waiting claims; the first has the next turn. */
   turns: Set<string>
-  /** Series with limits, by name. */
+  /** Series of what runs or waits, by name. */
   series: SeriesBook
   /** Running attempts that are not first ones: they never take more than half of the slots. */
   retrying: number
@@ -100,7 +100,7 @@ function isRetry({ item }: Claim): boolean {
 
 /** Milliseconds until a slot may be taken that only a rate keeps free; undefined when there is none. */
 export function nextTurnInMs(slots: Slots): number | undefined {
-  return nextStartInMs(slots.series)
+  return nextStartInMs(slots.series, performance.now())
 }
 
 /** @returns whether the lane is worth another claim. */

@@ -11,6 +11,8 @@ export interface WorkItem {
   series: string | null
   /** Its number in the series, the same at every attempt. */
   number: number | null
+  /** Other work of its series stays behind it. */
+  ordered: boolean
   tenantId: string | null
   productId: string | null
   ref: string

@@ -19,9 +19,15 @@ export function createClock(start = new Date()) {
   }
 }
 
-/** Waits for a state of the world; the test's own time limit is the limit. */
+const longestWaitMs = 60_000
+
+/** Waits for a state of the world. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await delay(5)
+  const end = performance.now() + longestWaitMs
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`After ${longestWaitMs / 1000} s: still not ${condition}`)
+    await delay(5)
+  }
 }
 
 export interface WorkSeed {
