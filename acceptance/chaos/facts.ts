@@ -110,14 +110,37 @@ async function readRefunds(
 }
 
 async function readEvents({ api }: Installation, tenants: readonly string[]): Promise<EventView[]> {
-  const rows = await api.query('select id, type, body from events where tenant_id = any ($1)', [tenants])
+  const rows = await api.query(
+    `select e.id, e.type, e.body, extract(epoch from e.occurred_at - p.created_at) * 1000 as age_ms
+     from events e left join payments p on p.id = e.entity where e.tenant_id = any ($1)`,
+    [tenants],
+  )
   return rows.flatMap((row) => {
     const text = String(row['body'])
-    const body = JSON.parse(text) as { payment_id?: string; refund_id?: string; drift?: string }
-    const { payment_id: paymentId, refund_id: refundId, drift } = body
+    const body = JSON.parse(text) as EventBody
+    const { payment_id: paymentId, refund_id: refundId } = body
     if (paymentId === undefined) return []
+    const drift = justEnded(body, Number(row['age_ms'])) ? undefined : body.drift
     return [{ id: String(row['id']), type: String(row['type']), paymentId, refundId, drift, text }]
   })
+}
+
+interface EventBody {
+  payment_id?: string
+  refund_id?: string
+  drift?: string
+  found?: string
+}
+
+const minuteMs = 60_000
+/** Transbank's form and the bank's page after it. */
+const openPageMs = 15 * minuteMs
+
+/** A page that ended between the janitor's last look and the comparison is news to both of them. */
+function justEnded({ drift, found }: EventBody, ageMs: number): boolean {
+  return (
+    drift === 'status_moved' && found === 'expired' && ageMs >= openPageMs && ageMs < openPageMs + minuteMs
+  )
 }
 
 async function readBooks({ sandbox }: Installation, provider: ProviderId): Promise<Map<string, Totals>> {
