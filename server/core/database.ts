@@ -70,9 +70,11 @@ function asTenantOf({ tenantId, productId }: TenantScope): string {
 
 async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Result>): Promise<Result> {
   const client = await pool.connect()
+  const session = openSession(client)
   try {
-    return await use(sessionOf(client))
+    return await use(session)
   } finally {
+    session.isOver = true
     client.release()
   }
 }
@@ -83,27 +85,22 @@ interface Session {
   db: Kysely<Tables>
   /** Called when the next statement of `db` has been handed to the connection. */
   onStatement: (() => void) | undefined
+  /** Somebody else may have the connection by now. */
+  isOver: boolean
 }
 
-const sessions = new WeakMap<pg.PoolClient, Session>()
-
-function sessionOf(client: pg.PoolClient): Session {
-  const known = sessions.get(client)
-  if (known !== undefined) return known
-  const session: Session = { client, db: openSession(() => session), onStatement: undefined }
-  sessions.set(client, session)
-  return session
-}
-
-function openSession(own: () => Session): Kysely<Tables> {
+function openSession(client: pg.PoolClient): Session {
   const query = (...args: Parameters<pg.PoolClient['query']>) => {
-    const { client, onStatement } = own()
+    // What a failed `Promise.all` left behind may come to its next statement late.
+    if (session.isOver) throw new Error('A statement came after the end of its transaction.')
     const answer = client.query(...args)
-    onStatement?.()
+    session.onStatement?.()
     return answer
   }
   const pool = { connect: async () => ({ query, release: () => undefined }), end: async () => undefined }
-  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: pool as unknown as PostgresPool }) })
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: pool as unknown as PostgresPool }) })
+  const session: Session = { client, db, onStatement: undefined, isOver: false }
+  return session
 }
 
 /**
@@ -111,30 +108,40 @@ function openSession(own: () => Session): Kysely<Tables> {
  * leaves the statement nothing to do.
  */
 async function runTransaction<Result>(
-  { client, db }: Session,
+  session: Session,
   tenant: string | undefined,
   work: (db: Kysely<Tables>) => Promise<Result>,
   end: 'commit' | 'rollback' = 'commit',
 ): Promise<Result> {
+  const { client, db } = session
   const begun = begin(client, tenant)
   try {
     if (tenant === undefined) await begun
     const result = await work(db)
     await begun
-    await client.query(end)
+    if (end === 'commit') await commit(client)
+    else await client.query(end)
     return result
   } catch (error) {
+    session.isOver = true
     // A connection that is gone has rolled back by itself.
     await Promise.allSettled([begun, client.query('rollback')])
     throw error
   }
 }
 
+/** A statement whose error nobody looked at makes of a commit a rollback, and of that no error. */
+async function commit(client: pg.PoolClient): Promise<void> {
+  const { command } = await client.query('commit')
+  if (command !== 'COMMIT') throw new Error('The transaction was rolled back: one of its statements failed.')
+}
+
 async function runReading<Result>(
-  { client, db }: Session,
+  session: Session,
   tenant: string,
   work: (db: Kysely<Tables>) => Promise<Result>,
 ): Promise<Result> {
+  const { client, db } = session
   const begun = begin(client, `; set local transaction_read_only = on${tenant}`)
   try {
     const result = await work(db)
@@ -142,6 +149,7 @@ async function runReading<Result>(
     client.query('rollback').catch(() => undefined)
     return result
   } catch (error) {
+    session.isOver = true
     // What may still be under way must not hold up who is lent the connection next.
     await Promise.allSettled([begun, client.query('rollback')])
     throw error
@@ -162,7 +170,7 @@ async function runStatement<Result>(
   const answer = Promise.resolve(session.db).then(statement)
   await Promise.race([handedOver, answer.catch(() => undefined)])
   session.onStatement = undefined
-  const committed = client.query('commit')
+  const committed = commit(client)
   stream.uncork()
   await Promise.allSettled([begun, answer, committed])
   const [, result] = await Promise.all([begun, answer, committed])

@@ -220,6 +220,36 @@ describe('an endpoint that fails', () => {
     await until(async () => (await stateOf()) === 'healthy')
   })
 
+  test('keeps its pause and its slow catch-up when its limits change', async () => {
+    const receiver = await startReceiver(keep)
+    const endpoint = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['limited.*'] })
+    const change = (limits: object) => server.api.call('PATCH', `/webhooks/endpoints/${endpoint.id}`, limits)
+    const limits = async () => {
+      const row = await server.server.context.database.system
+        .selectFrom('work_series')
+        .selectAll()
+        .where('series', '=', endpoint.id)
+        .executeTakeFirstOrThrow()
+      return [row.paused_until !== null, row.most_running, row.per_second]
+    }
+    const stateOf = async () => (await readEndpoint(endpoint.id)).health.state
+    receiver.answerWith(500)
+    await happen(manyOf('limited.thing', 5))
+    await until(async () => (await stateOf()) === 'open')
+    await change({ max_in_flight: 3 })
+    assert.deepEqual(await limits(), [true, 1, null])
+    receiver.answerWith(204)
+    offsetMs += 35_000
+    await until(async () => (await stateOf()) === 'catching_up')
+    assert.deepEqual(await limits(), [false, 3, 50])
+    await change({ max_per_second: 200 })
+    assert.deepEqual(await limits(), [false, 3, 50])
+    await change({ max_per_second: 60 })
+    await happen(manyOf('limited.new', 1))
+    await until(async () => (await stateOf()) === 'healthy')
+    assert.deepEqual(await limits(), [false, 3, 60])
+  })
+
   test('is reported on the way and disabled at the end', async () => {
     const receiver = await startReceiver(keep)
     const watcher = await startReceiver(keep)

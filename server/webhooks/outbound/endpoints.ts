@@ -7,7 +7,7 @@ import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { changeSeries } from '#jobs'
 import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
-import { limitsOf } from './health.ts'
+import { catchUpLimitsOf, limitsOf } from './health.ts'
 import {
   deleteHealth,
   type EndpointRow,
@@ -142,8 +142,9 @@ async function applyToSeries(db: Kysely<Tables>, row: EndpointRow, change: Endpo
   // What is left alone stays so; its limits are set when it recovers.
   if (!isNew && health?.state === 'open') return
   if (isNew) await deleteHealth(db, row.id)
-  if (isNew || change.max_in_flight !== undefined || change.max_per_second !== undefined)
-    await changeSeries(db, row.id, limitsOf(row))
+  if (isNew) await changeSeries(db, row.id, { pausedUntil: null, ...limitsOf(row) })
+  else if (change.max_in_flight !== undefined || change.max_per_second !== undefined)
+    await changeSeries(db, row.id, health?.state === 'catching_up' ? catchUpLimitsOf(row) : limitsOf(row))
 }
 
 /** Headers may hold a credential that the caller was never shown: they do not follow to another origin by themselves. */
@@ -163,7 +164,8 @@ export async function deleteEndpoint(context: Context, caller: Caller, id: strin
     updated_at: context.now(),
   })
   // What still waits for it is given up without its limits.
-  await changeSeries(context.database.system, id, limitsOf({ max_in_flight: null, max_per_second: null }))
+  const unlimited = limitsOf({ max_in_flight: null, max_per_second: null })
+  await changeSeries(context.database.system, id, { pausedUntil: null, ...unlimited })
 }
 
 /**

@@ -56,7 +56,7 @@ describe('health of an endpoint', () => {
     const old = step(recovered.health, false, later(40_000), later(20_000))
     assert.deepEqual([old.health.state, old.series], ['catching_up', undefined])
     const fresh = step(old.health, false, later(50_000), later(31_000))
-    assert.deepEqual([fresh.health.state, fresh.series], ['healthy', { perSecond: null }])
+    assert.deepEqual([fresh.health.state, fresh.series], ['healthy', { mostRunning: 4, perSecond: null }])
   })
 
   test('its owner is told once at 50, 70 and 90 %, and at 100 % it is disabled', () => {

@@ -48,7 +48,7 @@ export function firstHealth(endpointId: string, now: Date): HealthRow {
 
 /** What an attempt makes of an endpoint's health: pure, so that the order of attempts is all that counts. */
 export function stepHealth(
-  endpoint: Pick<EndpointRow, 'max_in_flight' | 'max_per_second'>,
+  endpoint: Limited,
   health: HealthRow,
   seen: Sighting,
   { now, disabledAfterMs }: { now: Date; disabledAfterMs: number },
@@ -88,12 +88,7 @@ function stepFailure(health: HealthRow, { error }: Sighting, now: Date, disabled
   }
 }
 
-function stepSuccess(
-  endpoint: Pick<EndpointRow, 'max_in_flight' | 'max_per_second'>,
-  health: HealthRow,
-  seen: Sighting,
-  now: Date,
-): HealthStep {
+function stepSuccess(endpoint: Limited, health: HealthRow, seen: Sighting, now: Date): HealthStep {
   const well = {
     ...health,
     failures: 0,
@@ -104,10 +99,9 @@ function stepSuccess(
   }
   const told = health.alerted > 0 || health.state === 'open' ? [{ type: 'endpoint.recovered' }] : []
   if (health.state === 'open') {
-    const perSecond = Math.min(catchUpPerSecond, endpoint.max_per_second ?? Infinity)
     return {
       health: { ...well, state: 'catching_up', recovered_at: now },
-      series: { pausedUntil: null, mostRunning: endpoint.max_in_flight, perSecond },
+      series: { pausedUntil: null, ...catchUpLimitsOf(endpoint) },
       events: told,
     }
   }
@@ -119,7 +113,7 @@ function stepSuccess(
   const wasLimited = health.recovered_at !== null
   return {
     health: { ...well, state: 'healthy', recovered_at: null, openings: 0 },
-    ...(wasLimited && { series: { perSecond: endpoint.max_per_second } }),
+    ...(wasLimited && { series: limitsOf(endpoint) }),
     events: told,
   }
 }
@@ -128,7 +122,15 @@ function percentOf(since: Date, now: Date, disabledAfterMs: number): number {
   return Math.floor(((now.getTime() - since.getTime()) / disabledAfterMs) * 100)
 }
 
+type Limited = Pick<EndpointRow, 'max_in_flight' | 'max_per_second'>
+
 /** Limits as an endpoint has them when nothing is wrong with it. */
-export function limitsOf(endpoint: Pick<EndpointRow, 'max_in_flight' | 'max_per_second'>): SeriesChange {
-  return { pausedUntil: null, mostRunning: endpoint.max_in_flight, perSecond: endpoint.max_per_second }
+export function limitsOf(endpoint: Limited): SeriesChange {
+  return { mostRunning: endpoint.max_in_flight, perSecond: endpoint.max_per_second }
+}
+
+/** Limits while what waited is sent. */
+export function catchUpLimitsOf(endpoint: Limited): SeriesChange {
+  const perSecond = Math.min(catchUpPerSecond, endpoint.max_per_second ?? Infinity)
+  return { mostRunning: endpoint.max_in_flight, perSecond }
 }
