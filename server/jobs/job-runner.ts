@@ -7,7 +7,8 @@ import { type JobDefinition, type JobRun, RetryLater, type Worker } from '#core/
 import { type AttemptRow, findJobs, findRevivedAttempt, insertAttempts, type JobRow } from './queries.ts'
 import type { AttemptOutcome } from './tables.ts'
 import type { FinishedWork, WorkItem, WorkResult } from './work.ts'
-import { createWorkLoop, WorkerStopped } from './work-loop.ts'
+import { createWorkLoop } from './work-loop.ts'
+import { WorkerStopped } from './work-runs.ts'
 
 export type JobDefinitions = ReadonlyMap<string, JobDefinition>
 

@@ -1,16 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
-import type { Kysely } from 'kysely'
-import type { Logger } from 'pino'
-import type { Database, Tables } from '#core/database.ts'
 import type { Worker } from '#core/module.ts'
 import { createNudge, type Nudge } from './nudge.ts'
 import { onWake } from './wake.ts'
-import type { Claim, FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
-import { createFinisher, type Finisher } from './work-finish.ts'
-import { keepLeases, type Run } from './work-leases.ts'
 import { ownedSeries } from './series-limits.ts'
+import type { Claim, WorkKind } from './work.ts'
 import { claimWork, disownSeries, ownSeries } from './work-queries.ts'
+import { createRunner, type Runner, type RunnerOptions, settleWithin } from './work-runs.ts'
 import {
   addClaims,
   createSlots,
@@ -19,50 +14,44 @@ import {
   findDemand,
   freeSlot,
   nextTurnInMs,
+  resizeSlots,
   type Slots,
   takeSlot,
 } from './work-slots.ts'
 
-export interface WorkLoopOptions<Detail = unknown> {
-  database: Database
+export interface WorkLoopOptions<Detail = unknown> extends RunnerOptions<Detail> {
   kind: WorkKind
   /** Runs at the same time. Default 64. */
   slots?: number
   /** Most runs of one lane at the same time; lanes also never get more than the slots left free. Default half. */
   laneCap?: number
-  /** After this a killed process's work is taken over. Long runs are prolonged while the process lives. */
-  leaseSeconds: number
-  log: Logger
-  now(): Date
-  /**
-   * The signal aborts when the lease was lost or the worker stops; a run that goes on regardless keeps its slot.
-   * Throwing means: again in a minute.
-   */
-  run(item: WorkItem, signal: AbortSignal): Promise<WorkResult<Detail>>
-  /** Runs in the transaction that ends the work, only for results that were not refused by the fence. */
-  record?(db: Kysely<Tables>, finished: readonly FinishedWork<Detail>[]): Promise<void>
 }
 
-/** Why a run was aborted while its lease still holds: the result is still taken. */
-export class WorkerStopped extends Error {
-  constructor() {
-    super('The worker was stopped before the work ended.')
-    this.name = 'WorkerStopped'
-  }
+export interface Capacity {
+  slots: number
+  laneCap: number
 }
 
-interface LoopState<Detail> {
-  options: WorkLoopOptions<Detail>
+/** What a loop claims for. */
+export interface Claiming {
+  runner: Runner
+  /** How much may run at once; undefined while nothing may be claimed. */
+  capacity(): Capacity | undefined
+}
+
+export interface WorkLoop extends Worker {
+  wake(): void
+}
+
+interface LoopState {
+  options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now'>
+  claiming: Claiming
   slots: Slots
-  runs: Set<Run>
-  finisher: Finisher<Detail>
   nudge: Nudge
   /** Names this loop as the one that works on a series with limits. */
   worker: string
   /** Calls when a rate lets the next run start. */
   turn: NodeJS.Timeout | undefined
-  /** Runs, finishes and hand-backs under way. */
-  active: Set<Promise<void>>
   /** The loop had room for nothing when it looked. */
   full: boolean
   /** Lane behind which the next claim starts. */
@@ -75,54 +64,64 @@ interface LoopState<Detail> {
 const shortestPollMs = 20
 const longestPollMs = 250
 const longestOutagePollMs = 5_000
-const retryAfterThrowMs = 60_000
-/** For what was aborted to settle and for the database to hear of it. */
-const handBackMs = 1_000
+const disownMs = 1_000
+
+export function capacityOf({ slots = 64, laneCap = Math.ceil(slots / 2) }: Partial<Capacity>): Capacity {
+  return { slots, laneCap }
+}
 
 /**
  * Claims work of one kind in fair turns over its lanes, runs it, and ends each claim once. Several loops may work
  * on the same database: no row runs twice unless its process died or lost the lease.
  */
-export function createWorkLoop<Detail = unknown>(
-  options: WorkLoopOptions<Detail>,
-): Worker & { wake(): void } {
-  const count = options.slots ?? 64
-  const state: LoopState<Detail> = {
+export function createWorkLoop<Detail = unknown>(options: WorkLoopOptions<Detail>): WorkLoop {
+  const capacity = capacityOf(options)
+  const runner = createRunner(options, 4 * capacity.slots)
+  return createClaimLoop(options, { runner, capacity: () => capacity })
+}
+
+/** The claiming half of a work loop. */
+export function createClaimLoop(options: LoopState['options'], claiming: Claiming): WorkLoop {
+  const { slots, laneCap } = capacityOf(claiming.capacity() ?? {})
+  const state: LoopState = {
     options,
-    slots: createSlots(count, options.laneCap ?? Math.ceil(count / 2)),
-    runs: new Set(),
-    finisher: createFinisher(options),
+    claiming,
+    slots: createSlots(slots, laneCap),
     nudge: createNudge(),
     worker: randomUUID(),
     turn: undefined,
-    active: new Set(),
     full: false,
     after: '',
     found: 0,
     stopping: false,
   }
-  let claiming: Promise<void> | undefined
+  let loop: Promise<void> | undefined
   let stopped: Promise<void> | undefined
   let endings: (() => void)[] = []
   async function stopLoop(graceMs: number): Promise<void> {
     state.stopping = true
     state.nudge.nudge()
-    await endRuns(state, claiming ?? Promise.resolve(), graceMs)
+    clearTimeout(state.turn)
+    const deadline = performance.now() + graceMs
+    await settleWithin([loop ?? Promise.resolve()], graceMs)
+    await claiming.runner.stop(deadline - performance.now())
+    const disowned = disownSeries(options.database.system, state.worker).catch(() => undefined)
+    await settleWithin([disowned], disownMs)
     for (const end of endings) end()
   }
   return {
     name: `${options.kind} work`,
     wake: () => state.nudge.nudge(),
     start() {
-      if (claiming !== undefined || state.stopping) return
+      if (loop !== undefined || state.stopping) return
       endings = [
         onWake(options.kind, () => state.nudge.nudge()),
-        keepLeases(options, state.runs, () => {
+        claiming.runner.start(() => {
           giveBackWaiting(state, (waiting) => isStale(state, waiting))
           keepOwned(state)
         }),
       ]
-      claiming = claimUntilStopped(state)
+      loop = claimUntilStopped(state)
     },
     stop(graceMs) {
       stopped ??= stopLoop(graceMs)
@@ -131,12 +130,12 @@ export function createWorkLoop<Detail = unknown>(
   }
 }
 
-async function claimUntilStopped<Detail>(state: LoopState<Detail>): Promise<void> {
+async function claimUntilStopped(state: LoopState): Promise<void> {
   const { log, kind } = state.options
   let pollMs = shortestPollMs
   let outage = false
   while (!state.stopping) {
-    const demand = hasBacklog(state) ? undefined : findDemand(state.slots)
+    const demand = demandOf(state)
     state.full = demand === undefined
     if (demand === undefined) {
       await state.nudge.wait(longestPollMs)
@@ -161,22 +160,23 @@ async function claimUntilStopped<Detail>(state: LoopState<Detail>): Promise<void
 }
 
 /** Unlike a wait for work this is not cut short by new work: the database is away. */
-async function pause<Detail>(state: LoopState<Detail>, durationMs: number): Promise<void> {
+async function pause(state: LoopState, durationMs: number): Promise<void> {
   const end = performance.now() + durationMs
   for (let rest = durationMs; rest > 0 && !state.stopping; rest = end - performance.now()) {
     await state.nudge.wait(rest)
   }
 }
 
-/** Finishes that pile up mean a database in trouble: claiming on would only fill the memory. */
-function hasBacklog<Detail>(state: LoopState<Detail>): boolean {
-  return state.finisher.pending() > 4 * state.slots.count
+function demandOf(state: LoopState): Demand | undefined {
+  const { runner, capacity } = state.claiming
+  const now = capacity()
+  if (now === undefined) giveBackWaiting(state, () => true)
+  if (now === undefined || runner.isBehind()) return undefined
+  resizeSlots(state.slots, now)
+  return findDemand(state.slots)
 }
 
-async function claim<Detail>(
-  state: LoopState<Detail>,
-  demand: Demand,
-): Promise<{ found: number; more: boolean }> {
+async function claim(state: LoopState, demand: Demand): Promise<{ found: number; more: boolean }> {
   const { options } = state
   const answer = await claimWork(options.database.system, {
     ...demand,
@@ -200,26 +200,26 @@ async function claim<Detail>(
 }
 
 /** In a statement of its own, which waits for nobody and for which nobody waits. */
-async function own<Detail>({ options, worker }: LoopState<Detail>, series: string[]): Promise<number> {
+async function own({ options, worker }: LoopState, series: string[]): Promise<number> {
   if (series.length === 0) return 0
   return (await ownSeries(options.database.system, worker, series, options.leaseSeconds)).length
 }
 
 /** While something of a series runs nobody else may start more of it: claims alone would not prolong that when all slots are taken. */
-function keepOwned<Detail>(state: LoopState<Detail>): void {
+function keepOwned(state: LoopState): void {
   const { log } = state.options
   own(state, ownedSeries(state.slots.series)).catch((error: unknown) =>
     log.warn({ err: error }, 'series can not be kept'),
   )
 }
 
-function startWaiting<Detail>(state: LoopState<Detail>): void {
+function startWaiting(state: LoopState): void {
   if (state.stopping) return
   for (let next = takeSlot(state.slots); next !== undefined; next = takeSlot(state.slots)) {
     if (isStale(state, next)) {
       freeSlot(state.slots, next)
-      track(state, state.finisher.giveBack(next, 'release'))
-    } else track(state, runClaim(state, next))
+      state.claiming.runner.giveBack(next)
+    } else void runClaim(state, next)
   }
   const waitMs = nextTurnInMs(state.slots)
   if (waitMs === undefined || state.turn !== undefined) return
@@ -230,69 +230,23 @@ function startWaiting<Detail>(state: LoopState<Detail>): void {
 }
 
 /** Too little of the lease is left to start with. */
-function isStale<Detail>(state: LoopState<Detail>, waiting: Claim): boolean {
+function isStale(state: LoopState, waiting: Claim): boolean {
   return performance.now() - waiting.claimedAt > (state.options.leaseSeconds * 1000) / 2
 }
 
-function giveBackWaiting<Detail>(state: LoopState<Detail>, isDropped: (waiting: Claim) => boolean): void {
+function giveBackWaiting(state: LoopState, isDropped: (waiting: Claim) => boolean): void {
   for (const waiting of dropWaiting(state.slots, isDropped)) {
-    track(state, state.finisher.giveBack(waiting, 'release'))
+    state.claiming.runner.giveBack(waiting)
   }
 }
 
-async function runClaim<Detail>(state: LoopState<Detail>, claimed: Claim): Promise<void> {
-  const run: Run = { claim: claimed, controller: new AbortController(), leasedAt: claimed.claimedAt }
-  state.runs.add(run)
-  const startedAt = state.options.now()
-  const began = performance.now()
-  const result = await resultOf(state.options, run)
-  if (!state.runs.delete(run)) return
-  const durationMs = Math.round(performance.now() - began)
-  const finishing = state.finisher.finish(claimed, { item: claimed.item, result, startedAt, durationMs })
+async function runClaim(state: LoopState, claimed: Claim): Promise<void> {
+  const { runner } = state.claiming
+  const { freed, ended } = runner.run(claimed)
+  await freed
   const worthClaim = freeSlot(state.slots, claimed)
   startWaiting(state)
   if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()
-  await finishing
-  if (claimed.item.ordered || (state.full && !hasBacklog(state))) state.nudge.nudge()
-}
-
-async function resultOf<Detail>(options: WorkLoopOptions<Detail>, run: Run): Promise<WorkResult<Detail>> {
-  try {
-    return await options.run(run.claim.item, run.controller.signal)
-  } catch (error) {
-    options.log.error({ err: error, work: run.claim.item.id }, 'work threw')
-    return { kind: 'retry', runAt: new Date(options.now().getTime() + retryAfterThrowMs), counts: true }
-  }
-}
-
-async function endRuns<Detail>(
-  state: LoopState<Detail>,
-  claiming: Promise<void>,
-  graceMs: number,
-): Promise<void> {
-  const { runs, finisher } = state
-  clearTimeout(state.turn)
-  const deadline = performance.now() + graceMs
-  await settleWithin([claiming], graceMs)
-  await settleWithin(state.active, deadline - performance.now())
-  for (const run of runs) run.controller.abort(new WorkerStopped())
-  await settleWithin(state.active, handBackMs)
-  const handBacks = [...runs].map((run) => finisher.giveBack(run.claim, 'abandon'))
-  runs.clear()
-  await settleWithin(handBacks, handBackMs)
-  const disowned = disownSeries(state.options.database.system, state.worker).catch(() => undefined)
-  await settleWithin([disowned], handBackMs)
-  finisher.close()
-}
-
-function track<Detail>(state: LoopState<Detail>, task: Promise<void>): void {
-  state.active.add(task)
-  void task.finally(() => state.active.delete(task))
-}
-
-async function settleWithin(tasks: Iterable<Promise<void>>, timeoutMs: number): Promise<void> {
-  const timer = new AbortController()
-  const late = delay(Math.max(0, timeoutMs), undefined, { signal: timer.signal }).catch(() => {})
-  await Promise.race([Promise.all(tasks), late])
-  timer.abort()
+  await ended
+  if (claimed.item.ordered || (state.full && !runner.isBehind())) state.nudge.nudge()
 }

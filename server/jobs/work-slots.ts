@@ -15,8 +15,8 @@ import type { Claim } from './work.ts'
  * rows wait in memory, so that a slot which gets free is taken without a round trip.
  */
 export interface Slots {
-  readonly count: number
-  readonly laneCap: number
+  count: number
+  laneCap: number
   running: number
   lanes: Map<string, Lane>
   /** Names of lanes with waiting claims; the first has the next turn. */
@@ -43,6 +43,12 @@ export interface Demand {
 
 export function createSlots(count: number, laneCap: number): Slots {
   return { count, laneCap, running: 0, lanes: new Map(), turns: new Set(), series: new Map(), retrying: 0 }
+}
+
+/** What runs beyond a smaller size ends as it would have. */
+export function resizeSlots(slots: Slots, size: { slots: number; laneCap: number }): void {
+  slots.count = size.slots
+  slots.laneCap = size.laneCap
 }
 
 /** What to claim now; undefined while no slot is free. */

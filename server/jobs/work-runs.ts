@@ -1,0 +1,127 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Kysely } from 'kysely'
+import type { Logger } from 'pino'
+import type { Database, Tables } from '#core/database.ts'
+import type { Claim, FinishedWork, WorkItem, WorkResult } from './work.ts'
+import { createFinisher, type Finisher } from './work-finish.ts'
+import { keepLeases, type Run } from './work-leases.ts'
+
+export interface RunnerOptions<Detail = unknown> {
+  database: Database
+  leaseSeconds: number
+  log: Logger
+  now(): Date
+  /**
+   * The signal aborts when the lease was lost or the worker stops; a run that goes on regardless keeps its slot.
+   * Throwing means: again in a minute.
+   */
+  run(item: WorkItem, signal: AbortSignal): Promise<WorkResult<Detail>>
+  /** Runs in the transaction that ends the work, only for results that were not refused by the fence. */
+  record?(db: Kysely<Tables>, finished: readonly FinishedWork<Detail>[]): Promise<void>
+}
+
+/** Why a run was aborted while its lease still holds: the result is still taken. */
+export class WorkerStopped extends Error {
+  constructor() {
+    super('The worker was stopped before the work ended.')
+    this.name = 'WorkerStopped'
+  }
+}
+
+export interface Running {
+  /** Its slot may be taken by another. */
+  freed: Promise<void>
+  /** The database knows the end of it. */
+  ended: Promise<void>
+}
+
+/** Brings claims to their end, here or in another process. */
+export interface Runner {
+  /** `onTick` is called a few times while a lease lasts. @returns how to stop that. */
+  start(onTick: () => void): () => void
+  run(claim: Claim): Running
+  /** As if it had never been claimed. */
+  giveBack(claim: Claim): void
+  /** So much waits for the database that claiming on would only fill the memory. */
+  isBehind(): boolean
+  /** Lets what runs end within the grace and hands the rest back. */
+  stop(graceMs: number): Promise<void>
+}
+
+interface RunnerState<Detail> {
+  options: RunnerOptions<Detail>
+  finisher: Finisher<Detail>
+  runs: Set<Run>
+  /** Runs, finishes and hand-backs under way. */
+  active: Set<Promise<void>>
+}
+
+const retryAfterThrowMs = 60_000
+/** For what was aborted to settle and for the database to hear of it. */
+const handBackMs = 1_000
+
+/** Runs claims in this process. `most`: how many results may wait for the database. */
+export function createRunner<Detail>(options: RunnerOptions<Detail>, most: number): Runner {
+  const state: RunnerState<Detail> = {
+    options,
+    finisher: createFinisher(options),
+    runs: new Set(),
+    active: new Set(),
+  }
+  return {
+    start: (onTick) => keepLeases(options, state.runs, onTick),
+    run: (claim) => runClaim(state, claim),
+    giveBack: (claim) => track(state, state.finisher.giveBack(claim, 'release')),
+    isBehind: () => state.finisher.pending() > most,
+    stop: (graceMs) => endRuns(state, graceMs),
+  }
+}
+
+function runClaim<Detail>(state: RunnerState<Detail>, claim: Claim): Running {
+  const run: Run = { claim, controller: new AbortController(), leasedAt: claim.claimedAt }
+  state.runs.add(run)
+  const startedAt = state.options.now()
+  const began = performance.now()
+  const freed = Promise.withResolvers<void>()
+  const ended = resultOf(state.options, run).then(async (result) => {
+    // It was handed back meanwhile.
+    if (!state.runs.delete(run)) return
+    const durationMs = Math.round(performance.now() - began)
+    const finishing = state.finisher.finish(claim, { item: claim.item, result, startedAt, durationMs })
+    freed.resolve()
+    await finishing
+  })
+  track(state, ended)
+  return { freed: freed.promise, ended }
+}
+
+async function resultOf<Detail>(options: RunnerOptions<Detail>, run: Run): Promise<WorkResult<Detail>> {
+  try {
+    return await options.run(run.claim.item, run.controller.signal)
+  } catch (error) {
+    options.log.error({ err: error, work: run.claim.item.id }, 'work threw')
+    return { kind: 'retry', runAt: new Date(options.now().getTime() + retryAfterThrowMs), counts: true }
+  }
+}
+
+async function endRuns<Detail>({ runs, finisher, active }: RunnerState<Detail>, graceMs: number) {
+  await settleWithin(active, graceMs)
+  for (const run of runs) run.controller.abort(new WorkerStopped())
+  await settleWithin(active, handBackMs)
+  const handBacks = [...runs].map((run) => finisher.giveBack(run.claim, 'abandon'))
+  runs.clear()
+  await settleWithin(handBacks, handBackMs)
+  finisher.close()
+}
+
+function track<Detail>({ active }: RunnerState<Detail>, task: Promise<void>): void {
+  active.add(task)
+  void task.finally(() => active.delete(task))
+}
+
+export async function settleWithin(tasks: Iterable<Promise<unknown>>, timeoutMs: number): Promise<void> {
+  const timer = new AbortController()
+  const late = delay(Math.max(0, timeoutMs), undefined, { signal: timer.signal }).catch(() => {})
+  await Promise.race([Promise.all(tasks), late])
+  timer.abort()
+}
