@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Worker } from '#core/module.ts'
 import { createNudge, type Nudge } from './nudge.ts'
 import { onWake } from './wake.ts'
@@ -13,6 +14,7 @@ import {
   dropWaiting,
   findDemand,
   freeSlot,
+  isBusy,
   nextTurnInMs,
   resizeSlots,
   type Slots,
@@ -44,7 +46,7 @@ export interface WorkLoop extends Worker {
 }
 
 interface LoopState {
-  options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now'>
+  options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now' | 'expect'>
   claiming: Claiming
   slots: Slots
   nudge: Nudge
@@ -62,6 +64,8 @@ interface LoopState {
 }
 
 const shortestPollMs = 20
+/** Between claims while enough runs: what comes meanwhile is claimed at once. */
+const busyPauseMs = 12
 const longestPollMs = 250
 const longestOutagePollMs = 5_000
 const disownMs = 1_000
@@ -147,6 +151,7 @@ async function claimUntilStopped(state: LoopState): Promise<void> {
       if (outage || found > 0) pollMs = shortestPollMs
       outage = false
       if (more) continue
+      if (isBusy(state.slots)) await delay(busyPauseMs)
       const nudged = await state.nudge.wait(pollMs)
       pollMs = nudged ? shortestPollMs : Math.min(pollMs * 1.5, longestPollMs)
     } catch (error) {
@@ -188,6 +193,7 @@ async function claim(state: LoopState, demand: Demand): Promise<{ found: number;
     worker: state.worker,
   })
   state.after = answer.after
+  options.expect?.(answer.claims.map(({ item }) => item))
   addClaims(state.slots, demand, answer.claims)
   startWaiting(state)
   const found = state.found + answer.claims.length

@@ -61,8 +61,7 @@ export function findDemand(slots: Slots): Demand | undefined {
     lane.more = room === 0
     rooms.set(name, room)
   }
-  const ahead = Math.ceil(slots.count / 2)
-  return { total: slots.count - slots.running + ahead, perLane, rooms }
+  return { total: slots.count - slots.running + aheadInAll(slots), perLane, rooms }
 }
 
 export function addClaims(slots: Slots, demand: Demand, claims: readonly Claim[]): void {
@@ -104,6 +103,11 @@ function isRetry({ item }: Claim): boolean {
   return item.series !== null && item.attempt > 1
 }
 
+/** Enough is running that a claim can wait for more to claim. */
+export function isBusy(slots: Slots): boolean {
+  return slots.running >= slots.count / 2
+}
+
 /** Milliseconds until a slot may be taken that only a rate keeps free; undefined when there is none. */
 export function nextTurnInMs(slots: Slots): number | undefined {
   return nextStartInMs(slots.series, performance.now())
@@ -142,6 +146,11 @@ function shareOf(slots: Slots): number {
   return Math.min(slots.laneCap, slots.count - slots.running)
 }
 
+/** Claimed rows that a lane may have waiting: the fewer lanes, the more, so that claims stay large. */
 function aheadOf(slots: Slots): number {
-  return Math.ceil(shareOf(slots) / 4)
+  return Math.min(Math.ceil(aheadInAll(slots) / Math.max(slots.lanes.size, 1)), Math.ceil(slots.laneCap / 2))
+}
+
+function aheadInAll(slots: Slots): number {
+  return 2 * slots.count
 }

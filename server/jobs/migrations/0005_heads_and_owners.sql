@@ -82,7 +82,7 @@ create function claim_work(
   next_after text, complete boolean, ownable text[]
 ) language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-set enable_hashjoin = off set enable_mergejoin = off set jit = off
+set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

@@ -5,7 +5,13 @@ import { createId } from '#core/ids.ts'
 import type { Worker } from '#core/module.ts'
 import { changeSeries, createWorkLoop, type FinishedWork, type WorkItem, type WorkResult } from '#jobs'
 import { attemptDelivery, type AttemptReport, failed } from './attempt.ts'
-import { createDeliverySource, createEndpointOpener, type DeliverySource } from './delivery-source.ts'
+import {
+  createDeliverySources,
+  createEndpointOpener,
+  type DeliverySource,
+  type DeliverySources,
+  endpointOf,
+} from './delivery-source.ts'
 import { recordHealth } from './health-record.ts'
 import {
   type AttemptRow,
@@ -30,7 +36,7 @@ const gatewayPauseMs = 10_000
 
 interface Dispatcher {
   context: Context
-  source: ReturnType<typeof createDeliverySource>
+  sources: DeliverySources
   open: ReturnType<typeof createEndpointOpener>
 }
 
@@ -48,7 +54,7 @@ interface Delivered extends AttemptReport {
 export function createDispatcher(context: Context): Worker {
   const dispatcher = {
     context,
-    source: createDeliverySource(context),
+    sources: createDeliverySources(context),
     open: createEndpointOpener(context),
   }
   return createWorkLoop<Delivered>({
@@ -57,14 +63,15 @@ export function createDispatcher(context: Context): Worker {
     leaseSeconds,
     log: context.log,
     now: context.now,
+    expect: dispatcher.sources.expect,
     run: (item) => deliver(dispatcher, item),
-    record: (db, finished) => record(context, db, finished),
+    record: (db, finished) => record(dispatcher, db, finished),
   })
 }
 
 async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResult<Delivered>> {
   const { context } = dispatcher
-  const { event, endpoint } = await dispatcher.source({ eventId: item.ref, endpointId: endpointOf(item) })
+  const { event, endpoint } = await dispatcher.sources.read(item)
   const post = item.attempt === 1 ? 1 : (await countAttempts(context.database.system, item.ref, item.id)) + 1
   const facts = {
     post,
@@ -86,10 +93,6 @@ async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResu
 }
 
 const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'
-
-function endpointOf({ series, lane }: WorkItem): string {
-  return series ?? lane
-}
 
 type Judged = { dead: string } | { waitUntil: Date } | { event: EventRow; endpoint: DeliveryEndpointRow }
 
@@ -145,7 +148,7 @@ function outcomeOf(report: AttemptReport, { kind }: WorkResult): AttemptRow['out
 
 /** Attempts, and what they say of their endpoints, in the transaction that ends them. */
 async function record(
-  context: Context,
+  { context, sources }: Dispatcher,
   db: Kysely<Tables>,
   finished: ReadonlyArray<FinishedWork<Delivered>>,
 ): Promise<void> {
@@ -155,6 +158,7 @@ async function record(
   const byEndpoint = Map.groupBy(telling, ({ item }) => endpointOf(item))
   // In one order, so that two transactions never wait for each other in a circle.
   for (const endpointId of [...byEndpoint.keys()].toSorted()) {
+    sources.forgetEndpoint(endpointId)
     await recordOf(
       context,
       db,

@@ -141,8 +141,19 @@ export async function deleteHealth(db: Db, endpointId: string): Promise<void> {
   await db.deleteFrom('endpoint_health').where('endpoint_id', '=', endpointId).execute()
 }
 
+/** One short statement, however many there are: reading thousands of parameters costs more than storing them. */
 export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): Promise<void> {
-  if (attempts.length > 0) await db.insertInto('delivery_attempts').values(attempts).execute()
+  if (attempts.length === 0) return
+  const all = <Column extends keyof AttemptRow>(column: Column) => attempts.map((attempt) => attempt[column])
+  await sql`
+    insert into delivery_attempts (id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status,
+      error, response, duration_ms, next_attempt_at, attempted_at, number)
+    select * from unnest(
+      ${all('id')}::text[], ${all('delivery_id')}::text[], ${all('event_id')}::text[],
+      ${all('endpoint_id')}::text[], ${all('tenant_id')}::text[], ${all('attempt')}::smallint[],
+      ${all('outcome')}::text[], ${all('status')}::smallint[], ${all('error')}::text[],
+      ${all('response')}::text[], ${all('duration_ms')}::int[], ${all('next_attempt_at')}::timestamptz[],
+      ${all('attempted_at')}::timestamptz[], ${all('number')}::bigint[])`.execute(db)
 }
 
 export async function countAttempts(db: Db, eventId: string, deliveryId: string): Promise<number> {
