@@ -4,7 +4,7 @@ import { routes } from './routes.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
-export { insertWork, type NewWork } from './new-work.ts'
+export { forgetDeadWork, hurryWork, insertWork, type NewWork } from './new-work.ts'
 export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'

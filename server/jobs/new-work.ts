@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { JobsTables } from './tables.ts'
 import type { WorkKind } from './work.ts'
 
@@ -23,4 +23,38 @@ export async function insertWork(db: Kysely<JobsTables>, work: readonly NewWork[
     .insertInto('work')
     .values(work.map((row) => ({ ...row, lease_until: null, attempts: 0, token: null })))
     .execute()
+}
+
+/**
+ * Brings the next try of waiting work forward. What is being worked on, or is due sooner, stays as it is.
+ * @returns the ids of what comes sooner now
+ */
+export async function hurryWork(
+  db: Kysely<JobsTables>,
+  hurried: readonly { id: string; runAt: Date }[],
+): Promise<string[]> {
+  if (hurried.length === 0) return []
+  const { rows } = await sql<{ id: string }>`
+    with waiting as (
+      select w.id, given.run_at
+      from unnest(${hurried.map(({ id }) => id)}::text[], ${hurried.map(({ runAt }) => runAt)}::timestamptz[])
+        as given (id, run_at)
+      join work w on w.id = given.id and w.run_at > given.run_at
+        and (w.lease_until is null or w.lease_until < now())
+      order by w.id
+      for update of w skip locked
+    )
+    update work w set run_at = waiting.run_at from waiting where w.id = waiting.id
+    returning w.id`.execute(db)
+  return rows.map((row) => row.id)
+}
+
+/** Of a series: what was given up and is tried anew under another id. */
+export async function forgetDeadWork(
+  db: Kysely<JobsTables>,
+  series: string,
+  refs: readonly string[],
+): Promise<void> {
+  if (refs.length === 0) return
+  await db.deleteFrom('dead_work').where('series', '=', series).where('ref', 'in', refs).execute()
 }

@@ -1,6 +1,6 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { createId } from '#core/ids.ts'
+import { createId, timeOfId } from '#core/ids.ts'
 import { callRecordEvents, type EventRow } from './queries.ts'
 
 export interface NewEvent {
@@ -44,9 +44,14 @@ export function wants(filters: readonly string[], type: string): boolean {
   return filters.some((filter) => filter === '*' || filter === type || filter === `${noun}.*`)
 }
 
-export function deliveryOf(event: EventRow, endpointId: string, now: Date) {
+/** Its id begins with the time of its event's, as in `record_events`: open deliveries of an event are found by that. */
+export function deliveryOf(
+  event: Pick<EventRow, 'id' | 'tenant_id' | 'product_id'>,
+  endpointId: string,
+  now: Date,
+) {
   return {
-    id: createId('dlv', now),
+    id: createId('dlv', timeOfId(event.id)),
     kind: 'delivery' as const,
     lane: `${endpointId}/${event.tenant_id}`,
     series: endpointId,

@@ -1,6 +1,7 @@
 import type { Module } from '#core/module.ts'
 import { createDispatcher } from './dispatch.ts'
 import { ownEvents } from './own-events.ts'
+import { replayEndpoint } from './replays/replay-job.ts'
 import { routes } from './routes.ts'
 
 export { readEventsOf, readFollowing, readOwnEvents } from './event-log.ts'
@@ -13,6 +14,7 @@ export const outboundWebhooks: Module = {
   needs: ['tenants', 'jobs'],
   migrations: new URL('./migrations/', import.meta.url),
   events: ownEvents,
+  jobs: [replayEndpoint],
   routes,
   workers: (context) => [createDispatcher(context)],
 }

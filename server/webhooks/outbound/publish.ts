@@ -39,7 +39,7 @@ export async function publishEvents(
   const { idempotencyKey: key } = options
   let ids = rows.map(({ id }) => id)
   if (key !== undefined) {
-    const owner = isBatch ? ownerOfBatches(caller) : (row?.tenant_id ?? '')
+    const owner = isBatch ? ownerOfAnswers(caller) : (row?.tenant_id ?? '')
     ids = await storeUnderKey(context, rows, { owner, key, request: body })
   } else if (isBatch) await recordRows(context.database.system, rows, context.now())
   else if (row !== undefined) await storeEvent(context, row)
@@ -169,8 +169,8 @@ function unknownType(prefix: string, { type, version }: OwnEvent): FieldError {
     : { field: `${prefix}version`, message: `is no version of ${type} in the catalogue` }
 }
 
-/** No tenant has such an id: a product's batch may be of many. */
-function ownerOfBatches(caller: Caller): string {
+/** Under whom an answer is remembered that is not of one tenant. No tenant has such an id. */
+export function ownerOfAnswers(caller: Caller): string {
   if (caller.kind === 'tenant') return caller.tenantId
   return caller.kind === 'product' ? `product:${caller.productId}` : 'platform:'
 }

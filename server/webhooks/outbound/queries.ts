@@ -60,6 +60,35 @@ export function lockEndpoint(db: Db, id: string): Promise<EndpointRow | undefine
     .executeTakeFirst()
 }
 
+export interface ReachedBy {
+  productId: string
+  /** Of whom events are; null for all of the product's. */
+  tenantIds: readonly string[] | null
+  /** Without those of the product. */
+  ownOnly: boolean
+  limit: number
+}
+
+export function listActiveEndpoints(db: Db, { productId, tenantIds, ownOnly, limit }: ReachedBy) {
+  return db
+    .selectFrom('endpoints')
+    .selectAll()
+    .where('product_id', '=', productId)
+    .where('active', '=', true)
+    .where('deleted_at', 'is', null)
+    .where((where) =>
+      where.or([
+        ...(ownOnly ? [] : [where('tenant_id', 'is', null)]),
+        ...(tenantIds === null
+          ? [where('tenant_id', 'is not', null)]
+          : [where('tenant_id', '=', sql<string>`any(${tenantIds}::text[])`)]),
+      ]),
+    )
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+}
+
 export interface EndpointFilter {
   productId?: string
   tenantId?: string
@@ -261,7 +290,7 @@ export function listOpenDeliveries(
       sql<boolean>`lane = any (array(
         select e.id || '/' || v.tenant_id || suffix
         from events v join endpoints e on e.product_id = v.product_id
-        cross join (values (''), ('/retry')) as lane_of (suffix)
+        cross join (values (''), ('/retry'), ('/replay'), ('/replay/retry')) as lane_of (suffix)
         where v.id = any (${eventIds})))`,
     )
     .execute()

@@ -17,6 +17,7 @@ import {
 } from './endpoints.ts'
 import { getEvent, getEvents, replayEvent } from './event-log.ts'
 import { publishRoute } from './publish-routes.ts'
+import { replayRoutes } from './replays/routes.ts'
 import {
   Endpoint,
   EndpointChange,
@@ -42,6 +43,7 @@ export function routes(app: App, context: Context, modules: readonly Module[]): 
   eventRoutes(app, context)
   catalogRoutes(app, context, types)
   publishRoute(app, context)
+  replayRoutes(app, context)
 }
 
 function endpointRoutes(app: App, context: Context, types: readonly EventType[]): void {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { headerProblem } from '#core/outbound.ts'
 
-const eventFilter = z
+export const eventFilter = z
   .string()
   .regex(
     /^(\*|[a-z][a-z_]*\.(\*|[a-z][a-z_]*))$/,
