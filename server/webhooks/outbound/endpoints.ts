@@ -7,6 +7,7 @@ import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { changeSeries } from '#jobs'
 import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
+import { filterColumns } from './filters/queries.ts'
 import { catchUpLimitsOf, limitsOf } from './health.ts'
 import {
   deleteHealth,
@@ -40,6 +41,7 @@ export async function createEndpoint(
       ...place,
       url: input.url,
       events: input.events,
+      ...filterColumns(input.filter),
       ordered: input.ordered,
       max_in_flight: input.max_in_flight,
       max_per_second: input.max_per_second,
@@ -120,6 +122,7 @@ export async function changeEndpoint(
     const row = await updateEndpoint(db, id, {
       ...(change.url !== undefined && { url: change.url }),
       ...(change.events !== undefined && { events: change.events }),
+      ...(change.filter !== undefined && filterColumns(change.filter)),
       ...(change.headers !== undefined && {
         sealed_headers: await sealHeaders(context, db, known, change.headers),
       }),
@@ -301,6 +304,7 @@ function present(row: EndpointRow, names: string[], health: HealthRow | undefine
     tenant_id: row.tenant_id,
     url: row.url,
     events: row.events,
+    filter: JSON.parse(row.filter ?? 'null') as Endpoint['filter'],
     header_names: names,
     active: row.active,
     disabled_reason: row.disabled_reason,

@@ -124,11 +124,12 @@ async function replayTargets(
       endpoint.product_id === event.product_id && (endpoint.tenant_id ?? event.tenant_id) === event.tenant_id
     return reaches && endpoint.active ? [endpoint.id] : []
   }
-  const endpoints = await listEndpointsReachedBy(context.database.system, event.product_id, event.tenant_id)
+  const endpoints = await listEndpointsReachedBy(context.database.system, event)
   return endpoints.filter((endpoint) => wants(endpoint.events, event.type)).map((endpoint) => endpoint.id)
 }
 
-async function requireEvent(context: Context, caller: Caller, id: string): Promise<EventRow> {
+/** @throws PipeError 404 also when this caller may not know of it */
+export async function requireEvent(context: Context, caller: Caller, id: string): Promise<EventRow> {
   const row = await findEvent(context.database.system, id)
   const visible =
     row !== undefined &&

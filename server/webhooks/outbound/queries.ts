@@ -1,6 +1,7 @@
 import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
 import { firstIdOf } from '#core/ids.ts'
 import type { JobsTables } from '#jobs'
+import { letsThrough } from './filters/queries.ts'
 import type { OutboundTables } from './tables.ts'
 
 type Db = Kysely<OutboundTables>
@@ -9,7 +10,7 @@ export type HealthRow = Selectable<OutboundTables['endpoint_health']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 
-/** See `migrations/0003_endpoint_limits.sql`. */
+/** See `migrations/0004_filters.sql`. */
 export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
   return sql<number>`record_events(
     ${events.map((event) => event.id)}, ${events.map((event) => event.tenant_id)},
@@ -18,19 +19,19 @@ export function callRecordEvents(events: readonly EventRow[], now: Date): RawBui
     ${events.map((event) => event.trace_id)}, ${events.map((event) => event.occurred_at)}, ${now})`
 }
 
-/** The endpoints that may want events of a tenant: its own and its product's. */
+/** The tenant's endpoints and its product's whose filter lets the event through. */
 export function listEndpointsReachedBy(
   db: Db,
-  productId: string,
-  tenantId: string,
+  event: EventRow,
 ): Promise<Pick<EndpointRow, 'id' | 'events'>[]> {
   return db
     .selectFrom('endpoints')
     .select(['id', 'events'])
-    .where('product_id', '=', productId)
-    .where((where) => where.or([where('tenant_id', 'is', null), where('tenant_id', '=', tenantId)]))
+    .where('product_id', '=', event.product_id)
+    .where((where) => where.or([where('tenant_id', 'is', null), where('tenant_id', '=', event.tenant_id)]))
     .where('active', '=', true)
     .where('deleted_at', 'is', null)
+    .where(letsThrough(event.body))
     .execute()
 }
 

@@ -16,6 +16,7 @@ import {
   rotateEndpointSecret,
 } from './endpoints.ts'
 import { getEvent, getEvents, replayEvent } from './event-log.ts'
+import { filterRoutes } from './filters/routes.ts'
 import { publishRoute } from './publish-routes.ts'
 import { replayRoutes } from './replays/routes.ts'
 import {
@@ -40,6 +41,7 @@ export function routes(app: App, context: Context, modules: readonly Module[]): 
   const types = modules.flatMap((module) => module.events ?? [])
   endpointRoutes(app, context, types)
   endpointActionRoutes(app, context)
+  filterRoutes(app, context)
   eventRoutes(app, context)
   catalogRoutes(app, context, types)
   publishRoute(app, context)

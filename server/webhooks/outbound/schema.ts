@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { headerProblem } from '#core/outbound.ts'
+import { Filter, ShownFilter } from './filters/schema.ts'
 
 export const eventFilter = z
   .string()
@@ -46,6 +47,7 @@ export const NewEndpoint = z
     product_id: z.string().optional(),
     tenant_id: z.string().optional(),
     events: z.array(eventFilter).min(1).max(100).default(['*']),
+    filter: Filter.default(null),
     headers: extraHeaders
       .optional()
       .meta({ description: 'Sent with every event, for instance a Supabase bearer. Kept sealed.' }),
@@ -62,6 +64,7 @@ export type NewEndpoint = z.infer<typeof NewEndpoint>
 export const EndpointChange = z.strictObject({
   url: z.string().max(2000).optional(),
   events: z.array(eventFilter).min(1).max(100).optional(),
+  filter: Filter.optional(),
   headers: extraHeaders.nullable().optional(),
   active: z.boolean().optional(),
   ordered: limits.ordered.optional(),
@@ -76,6 +79,7 @@ export const Endpoint = z.object({
   tenant_id: z.string().nullable(),
   url: z.string(),
   events: z.array(z.string()),
+  filter: ShownFilter,
   header_names: z.array(z.string()).meta({ description: 'Their values are never shown.' }),
   active: z.boolean(),
   disabled_reason: z.string().nullable(),

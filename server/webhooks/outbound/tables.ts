@@ -7,6 +7,9 @@ export interface OutboundTables {
     tenant_id: string | null
     url: string
     events: string[]
+    /** JSON as it was given; `filter_path` is what it was translated into. */
+    filter: string | null
+    filter_path: string | null
     sealed_headers: string | null
     sealed_secret: string
     sealed_previous_secret: string | null
