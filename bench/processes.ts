@@ -50,11 +50,11 @@ export async function startStage(settings: Record<string, string> = {}): Promise
   }
 }
 
-/** Answers once something listens under the URL. */
+/** Answers once something listens under the URL; at once without one. */
 export async function startProgram(
   args: string[],
   env: Record<string, string>,
-  readyUrl: string,
+  readyUrl?: string,
 ): Promise<ChildProcess> {
   const child = spawn(process.execPath, args, {
     cwd: root,
@@ -62,6 +62,7 @@ export async function startProgram(
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   process.once('exit', () => child.kill('SIGKILL'))
+  if (readyUrl === undefined) return child
   const deadline = performance.now() + patienceMs
   for (;;) {
     const answer = await fetch(readyUrl).catch(() => undefined)

@@ -2,9 +2,9 @@
 import { Client, type Dispatcher } from 'undici'
 import { sampleEvents } from './sample-events.ts'
 
-const [url = '', key = '', connections = '32', seconds = '4'] = process.argv.slice(2)
+const [url = '', key = '', connections = '32', seconds = '4', tenants = '4'] = process.argv.slice(2)
 const { origin, pathname: path } = new URL(url)
-const bodies = sampleEvents(512)
+const bodies = sampleEvents(512, Number(tenants)).map((event) => JSON.stringify(event))
 const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
 const endAt = performance.now() + Number(seconds) * 1000
 let taken = 0

@@ -1,5 +1,11 @@
+import { randomUUID } from 'node:crypto'
+import { createId } from '../../server/core/ids.ts'
+
 export const sampleType = 'order.paid'
-export const sampleTenants = ['bench_1', 'bench_2', 'bench_3', 'bench_4']
+
+export function sampleTenants(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `bench_${index + 1}`)
+}
 
 export const sampleSchema = {
   type: 'object',
@@ -27,26 +33,52 @@ export const sampleSchema = {
   additionalProperties: false,
 }
 
-/** Bodies of `POST /events`, about 1 KB each. */
-export function sampleEvents(count: number): string[] {
-  return Array.from({ length: count }, (_, index) =>
-    JSON.stringify({
-      tenant_id: sampleTenants[index % sampleTenants.length],
-      type: sampleType,
-      entity: `ORD-${index}`,
-      data: {
-        order_id: `ORD-${index}`,
-        amount: 15_990 + index,
-        currency: 'CLP',
-        paid_at: '2026-11-29T12:00:00Z',
-        customer: { name: 'Juan Pérez', email: 'juan@email.com', phone: '+56988888888' },
-        lines: Array.from({ length: 8 }, (_, line) => ({
-          sku: `SKU-${line}`,
-          name: `Cazuela de vacuno, porción ${line}`,
-          amount: 1_990,
-        })),
-        note: 'Sin cebolla, por favor. '.repeat(10),
-      },
-    }),
-  )
+export interface SampleEvent {
+  tenant_id: string
+  type: string
+  entity: string
+  data: Record<string, unknown>
+}
+
+/** What is posted to `POST /events`, about 1 KB each, of the tenants in turn. */
+export function sampleEvents(count: number, tenants: number): SampleEvent[] {
+  const ids = sampleTenants(tenants)
+  return Array.from({ length: count }, (_, index) => ({
+    tenant_id: ids[index % ids.length] ?? '',
+    type: sampleType,
+    entity: `ORD-${index}`,
+    data: {
+      order_id: `ORD-${index}`,
+      amount: 15_990 + index,
+      currency: 'CLP',
+      paid_at: '2026-11-29T12:00:00Z',
+      customer: { name: 'Juan Pérez', email: 'juan@email.com', phone: '+56988888888' },
+      lines: Array.from({ length: 8 }, (_unused, line) => ({
+        sku: `SKU-${line}`,
+        name: `Cazuela de vacuno, porción ${line}`,
+        amount: 1_990,
+      })),
+      note: 'Sin cebolla, por favor. '.repeat(10),
+    },
+  }))
+}
+
+export interface Delivery {
+  id: string
+  body: string
+}
+
+/** The same events as PipeCore would post them. */
+export function sampleDeliveries(count: number, tenants: number): Delivery[] {
+  return sampleEvents(count, tenants).map(toDelivery)
+}
+
+export function toDelivery({
+  tenant_id,
+  type,
+  data,
+}: Pick<SampleEvent, 'tenant_id' | 'type' | 'data'>): Delivery {
+  const id = createId('evt')
+  const head = { id, event: type, tenant_id, occurred_at: new Date().toISOString() }
+  return { id, body: JSON.stringify({ ...head, trace_id: randomUUID().replaceAll('-', ''), ...data }) }
 }

@@ -1,13 +1,11 @@
-import { availableParallelism, cpus } from 'node:os'
 import { MercadoPagoConfig, Payment } from 'mercadopago'
 import Stripe from 'stripe'
 import { Agent, request } from 'undici'
 import { callAtRate, medianOf, type Percentiles, percentilesOf } from '../load.ts'
+import type { Options } from '../options.ts'
 import { startStage, type Stage } from '../processes.ts'
+import { atMost, type Figure, type Report } from '../report.ts'
 
-const perSecond = readNumber('BENCH_RATE', 200)
-const seconds = readNumber('BENCH_SECONDS', 4)
-const rounds = readNumber('BENCH_ROUNDS', 5)
 const tenantId = 'bench_tenant'
 const keys = { stripe: 'sk_test_bench', mercadopago: 'TEST-bench-access-token' }
 const goal = { p50: 3, p99: 15 }
@@ -19,22 +17,24 @@ interface Contest {
 }
 
 /** What a payment costs more through PipeCore than by the provider's own SDK, both at the same simulator without delay. */
-async function main(): Promise<void> {
+export async function benchPayments(options: Options): Promise<Report> {
   const stage = await startStage()
   try {
     await prepare(stage)
-    print(
-      `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}`,
-    )
-    print(
-      `${perSecond} payments a second, ${rounds} rounds of ${seconds} s each way, alternated; milliseconds`,
-    )
-    print('')
-    print('| provider | way | p50 | p90 | p99 | payments | failed |')
-    print('| --- | --- | --- | --- | --- | --- | --- |')
-    for (const contest of [stripeContest(stage), mercadopagoContest(stage)]) await play(contest)
-    print('')
-    print(`Goal: p50 at most +${goal.p50} ms, p99 at most +${goal.p99} ms.`)
+    const rows: string[][] = []
+    const figures: Figure[] = []
+    for (const contest of [stripeContest(stage), mercadopagoContest(stage)]) {
+      const { direct, pipecore } = await play(contest, options)
+      const over = (name: 'p50' | 'p90' | 'p99') => pipecore[name] - direct[name]
+      const overhead = [over('p50'), over('p90'), over('p99')].map((figure) => `**+${figure.toFixed(1)}**`)
+      rows.push(rowOf(contest.name, 'SDK', direct), rowOf(contest.name, 'PipeCore', pipecore))
+      rows.push([contest.name, '**overhead**', ...overhead, '', ''])
+      figures.push(atMost(`payments, ${contest.name}: overhead p50`, over('p50'), goal.p50, 'ms'))
+      figures.push(atMost(`payments, ${contest.name}: overhead p99`, over('p99'), goal.p99, 'ms'))
+    }
+    const method = `${options.rate} payments a second, at the simulated provider without delay, by the provider's own SDK and through PipeCore; ${options.rounds} rounds of ${options.seconds} s each way, alternated; medians; milliseconds.`
+    const header = ['provider', 'way', 'p50', 'p90', 'p99', 'payments', 'failed']
+    return { method: [method], tables: [{ header, rows }], figures, missing: [] }
   } finally {
     await stage.close()
   }
@@ -133,23 +133,19 @@ function mercadopagoContest(stage: Stage): Contest {
   }
 }
 
-async function play(contest: Contest): Promise<void> {
-  for (const way of ['direct', 'pipecore'] as const) await callAtRate(perSecond, 2, contest[way])
+async function play(
+  contest: Contest,
+  { rate, seconds, rounds }: Options,
+): Promise<Record<'direct' | 'pipecore', Percentiles>> {
+  for (const way of ['direct', 'pipecore'] as const) await callAtRate(rate, 2, contest[way])
   const played: Record<'direct' | 'pipecore', Percentiles[]> = { direct: [], pipecore: [] }
   for (let round = 0; round < rounds; round += 1) {
     for (const way of ['direct', 'pipecore'] as const) {
-      const { timesMs, failed } = await callAtRate(perSecond, seconds, contest[way])
+      const { timesMs, failed } = await callAtRate(rate, seconds, contest[way])
       played[way].push(percentilesOf(timesMs, failed))
     }
   }
-  const direct = summarize(played.direct)
-  const pipecore = summarize(played.pipecore)
-  show(contest.name, 'SDK', direct)
-  show(contest.name, 'PipeCore', pipecore)
-  const over = (name: 'p50' | 'p90' | 'p99') => `+${(pipecore[name] - direct[name]).toFixed(1)}`
-  print(
-    `| ${contest.name} | **overhead** | **${over('p50')}** | **${over('p90')}** | **${over('p99')}** | | |`,
-  )
+  return { direct: summarize(played.direct), pipecore: summarize(played.pipecore) }
 }
 
 function summarize(results: readonly Percentiles[]): Percentiles {
@@ -164,19 +160,7 @@ function summarize(results: readonly Percentiles[]): Percentiles {
   }
 }
 
-function show(provider: string, way: string, { p50, p90, p99, count, failed }: Percentiles): void {
-  const figures = [p50, p90, p99].map((figure) => figure.toFixed(1)).join(' | ')
-  print(`| ${provider} | ${way} | ${figures} | ${count} | ${failed} |`)
+function rowOf(provider: string, way: string, { p50, p90, p99, count, failed }: Percentiles): string[] {
+  const figures = [p50, p90, p99].map((figure) => figure.toFixed(1))
+  return [provider, way, ...figures, String(count), String(failed)]
 }
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`)
-}
-
-function readNumber(name: string, fallback: number): number {
-  const number = Number(process.env[name] ?? fallback)
-  if (Number.isInteger(number) && number > 0) return number
-  throw new Error(`${name} must be a whole number above 0, not "${process.env[name]}".`)
-}
-
-await main()

@@ -1,0 +1,19 @@
+import { Pool } from 'undici'
+import { signEvent } from '../../../server/webhooks/outbound/signing.ts'
+import type { Delivery } from '../sample-events.ts'
+import { type SideSettings, slots } from './side.ts'
+
+/** Signs an event as PipeCore does and posts it; @throws unless it was taken. */
+export function createSignedPost({
+  receiverUrl,
+  secret,
+}: Pick<SideSettings, 'receiverUrl' | 'secret'>): (delivery: Delivery) => Promise<void> {
+  const { origin, pathname: path } = new URL(receiverUrl)
+  const pool = new Pool(origin, { connections: slots, pipelining: 1 })
+  return async ({ id, body }) => {
+    const headers = { 'content-type': 'application/json', ...signEvent(id, body, [secret], new Date()) }
+    const answer = await pool.request({ path, method: 'POST', headers, body })
+    await answer.body.dump()
+    if (answer.statusCode >= 300) throw new Error(`The receiver answered ${answer.statusCode}.`)
+  }
+}
