@@ -21,7 +21,7 @@ export interface Spent {
   /** Seconds of all its processes. */
   cpu: number
   walBytes: number
-  /** Of everybody but the bench itself, beginnings and commits counted. */
+  /** Of everybody but the bench itself, beginnings and commits included; NaN without counting. */
   statements: number
 }
 
@@ -49,9 +49,12 @@ export async function startCluster({ counting }: { counting: boolean }): Promise
       return createDatabase(name, login)
     },
     async readSpent() {
-      const { rows } = await pool.query<{ wal: string; calls: string }>(readings)
-      const [{ wal, calls } = { wal: 'NaN', calls: 'NaN' }] = rows
-      return { cpu: await readCpu(postmasterId), walBytes: Number(wal), statements: Number(calls) }
+      const { rows } = await pool.query<{ wal: string; calls: string }>(
+        counting ? readingsAndCalls : readings,
+      )
+      const [row] = rows
+      const [walBytes, statements] = [Number(row?.wal), Number(row?.calls)]
+      return { cpu: await readCpu(postmasterId), walBytes, statements }
     },
     readCpu: () => readCpu(postmasterId),
     async close() {
@@ -68,7 +71,8 @@ const countingSettings = {
   'pg_stat_statements.track': 'top',
 }
 
-const readings = `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal,
+const readings = `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal`
+const readingsAndCalls = `${readings},
   (select coalesce(sum(calls), 0) from pg_stat_statements where userid <> current_user::regrole) as calls`
 
 export function spentBetween(before: Spent, after: Spent): Spent {

@@ -22,11 +22,15 @@ export interface Report {
 }
 
 export function atLeast(what: string, value: number, goal: number, unit: string, digits = 2): Figure {
-  return { what, value: `${value.toFixed(digits)} ${unit}`, goal: `≥ ${goal} ${unit}`, isMet: value >= goal }
+  return { what, value: write(value, unit, digits), goal: `≥ ${goal} ${unit}`, isMet: value >= goal }
 }
 
 export function atMost(what: string, value: number, goal: number, unit: string, digits = 1): Figure {
-  return { what, value: `${value.toFixed(digits)} ${unit}`, goal: `≤ ${goal} ${unit}`, isMet: value <= goal }
+  return { what, value: write(value, unit, digits), goal: `≤ ${goal} ${unit}`, isMet: value <= goal }
+}
+
+function write(value: number, unit: string, digits: number): string {
+  return Number.isNaN(value) ? 'not measured' : `${value.toFixed(digits)} ${unit}`
 }
 
 export function writeReport(name: string, { method, tables, figures, missing }: Report): string {

@@ -1,7 +1,8 @@
 import { readCpu } from '../cpu.ts'
 import { medianOf } from '../load.ts'
-import { type Cluster, spentBetween } from '../postgres.ts'
-import type { Plan, Receiver } from './receiver.ts'
+import { spentBetween } from '../postgres.ts'
+import type { Arena } from './arena.ts'
+import type { Plan } from './receiver.ts'
 import type { Side } from './sides/side.ts'
 
 /** What the delivery of a backlog took; costs per event, processor time in microseconds. */
@@ -17,22 +18,20 @@ export interface Run {
   bodyBytes: number
 }
 
-export interface Task {
+/** Of a side that could not run. */
+export const notRun = medianRun([])
+
+interface Task {
   count: number
   tenants: number
   /** How the receiver answers. */
   plan: Partial<Plan>
 }
 
-export interface Place {
-  cluster: Cluster
-  receiver: Receiver
-  /** What sides sign with. */
-  secrets: readonly string[]
-}
+type Place = Pick<Arena, 'cluster' | 'receiver' | 'secrets'>
 
 /** Fills a side, lets it deliver, and checks that every event came once and well signed. */
-export async function deliver({ cluster, receiver, secrets }: Place, side: Side, task: Task): Promise<Run> {
+async function deliver({ cluster, receiver, secrets }: Place, side: Side, task: Task): Promise<Run> {
   const { count, tenants, plan } = task
   await receiver.follow({ secrets, verifyEvery: 50, ...plan })
   const atStart = await cluster.readSpent()
@@ -57,7 +56,7 @@ export async function deliver({ cluster, receiver, secrets }: Place, side: Side,
 }
 
 /** Each figure's median over the rounds. */
-export function medianRun(runs: readonly Run[]): Run {
+function medianRun(runs: readonly Run[]): Run {
   const median = (field: keyof Run) => medianOf(runs.map((run) => run[field]))
   return {
     perSecond: median('perSecond'),
@@ -75,7 +74,7 @@ export async function alternate(
   place: Place,
   sides: readonly Side[],
   task: Task & { rounds: number; warmUp: number },
-): Promise<{ runs: Map<string, Run[]>; missing: string[] }> {
+): Promise<{ medians: Map<string, Run>; missing: string[] }> {
   const runs = new Map<string, Run[]>()
   const missing = new Map<string, string>()
   for (let round = 0; round <= task.rounds; round += 1) {
@@ -91,5 +90,6 @@ export async function alternate(
       }
     }
   }
-  return { runs, missing: [...missing.values()] }
+  const medians = new Map([...runs].map(([name, ofSide]) => [name, medianRun(ofSide)]))
+  return { medians, missing: [...missing.values()] }
 }

@@ -74,10 +74,10 @@ async function startBare(cluster: Cluster): Promise<Side> {
 }
 
 async function startOurs(cluster: Cluster): Promise<Side> {
-  const receiverUrl = 'http://127.0.0.1:9/events'
-  const started = await startPipeCore({ cluster, name: 'pipecore', tenants, receiverUrl, roles: ['api'] })
-  const { origin, key, processId, close } = started
-  return { name: 'PipeCore', url: `${origin}/events`, key, processId, close }
+  const receiver = { url: 'http://127.0.0.1:9/events' }
+  const started = await startPipeCore({ cluster, database: 'pipecore', tenants, receiver, roles: ['api'] })
+  const { origin, key, processId } = started
+  return { name: 'PipeCore', url: `${origin}/events`, key, processId, close: () => started.close() }
 }
 
 async function play(

@@ -6,36 +6,49 @@ import { Pool } from 'undici'
 import { generateMasterKey } from '../../server/core/sealing.ts'
 import type { Cluster } from '../postgres.ts'
 import { endProgram, findFreePort, startProgram } from '../processes.ts'
-import { createPublish, type Publish, publishersAtOnce } from './publish.ts'
+import { createPublisher, type Publish, publishersAtOnce } from './publish.ts'
 import { sampleEvents, sampleSchema, sampleTenants, sampleType } from './sample-events.ts'
+import type { Receiver } from './receiver.ts'
 import type { Side } from './sides/side.ts'
 
-const productId = 'bench'
 const settlePollMs = 50
 const settlePatienceMs = 60_000
 
 export interface PipeCoreOptions {
   cluster: Cluster
-  /** Of its database. */
-  name: string
+  /** Its own. */
+  database: string
   tenants: number
-  /** Where the product's events go. */
-  receiverUrl: string
+  /** Gets the product's events. */
+  receiver: Pick<Receiver, 'url'>
   /** One process each: what one spends is told apart. The last is the one that is looked at. */
   roles: ReadonlyArray<'all' | 'api' | 'worker'>
+}
+
+export interface Product {
+  id: string
+  tenants: readonly string[]
+  /** Where its events go. */
+  url: string
+}
+
+export interface PreparedProduct {
+  key: string
+  endpointId: string
+  /** Of the endpoint. */
+  secret: string
 }
 
 export interface PipeCore extends Side {
   origin: string
   /** The product's. */
   key: string
-  /** Of the product's endpoint. */
   secret: string
   /** As superuser, for what no API does: filling tables, and holding deliveries back. */
   sql: pg.Pool
   publish: Publish
-  /** An endpoint of one tenant; its id. */
-  addEndpoint(tenantId: string, url: string): Promise<string>
+  /** Another product beside that of the tenants. */
+  addProduct(product: Product): Promise<PreparedProduct>
   /** Nothing is delivered until `open`. */
   shut(): Promise<void>
   close(): Promise<void>
@@ -43,14 +56,15 @@ export interface PipeCore extends Side {
 
 /** PipeCore on a database of its own, with a product, its tenants, its type, and an endpoint that wants all. */
 export async function startPipeCore(options: PipeCoreOptions): Promise<PipeCore> {
-  const databaseUrl = await options.cluster.createDatabase(options.name)
+  const databaseUrl = await options.cluster.createDatabase(options.database)
   const adminKey = `admin_${randomBytes(16).toString('hex')}`
   const { origin, children } = await startServers(databaseUrl, adminKey, options.roles)
   const pool = new Pool(origin, { connections: 8, pipelining: 1 })
   const call = createCall(pool, adminKey)
-  const { key, secret } = await prepare(call, options)
+  const tenants = sampleTenants(options.tenants)
+  const { key, secret } = await prepareProduct(call, { id: 'bench', tenants, url: options.receiver.url })
   const sql = new pg.Pool({ connectionString: databaseUrl, max: 2 })
-  const { publish, close } = createPublish(origin, key)
+  const publisher = createPublisher(origin, key)
   const shut = async () => void (await sql.query(shutSeries))
   return {
     name: 'PipeCore',
@@ -59,20 +73,18 @@ export async function startPipeCore(options: PipeCoreOptions): Promise<PipeCore>
     processId: children.at(-1)?.pid ?? 0,
     secret,
     sql,
-    publish,
+    publish: publisher.publish,
     shut,
-    addEndpoint: async (tenantId, url) =>
-      String((await call('POST', '/webhooks/endpoints', { url, tenant_id: tenantId }))['id']),
-    async fill(count, tenants) {
+    addProduct: (product) => prepareProduct(call, product),
+    async fill(count, tenantCount) {
       await shut()
-      await forEachAtOnce(sampleEvents(count, tenants), publishersAtOnce, publish)
+      await forEachAtOnce(sampleEvents(count, tenantCount), publishersAtOnce, publisher.publish)
     },
     open: async () => void (await sql.query('update pipecore.work_series set paused_until = null')),
     settle: () => settle(sql),
     async close() {
       for (const child of children.toReversed()) await endProgram(child)
-      await Promise.all([pool.close(), close()])
-      await sql.end()
+      await Promise.all([pool.close(), publisher.close(), sql.end()])
     },
   }
 }
@@ -120,23 +132,18 @@ function createCall(pool: Pool, key: string): Call {
   }
 }
 
-async function prepare(call: Call, options: PipeCoreOptions): Promise<{ key: string; secret: string }> {
-  await call('POST', '/products', { id: productId, name: 'Bench' })
-  await forEachAtOnce(sampleTenants(options.tenants), 8, (id) =>
-    call('POST', '/tenants', { id, product_id: productId, name: id }),
+async function prepareProduct(call: Call, { id, tenants, url }: Product): Promise<PreparedProduct> {
+  await call('POST', '/products', { id, name: id })
+  await forEachAtOnce(tenants, 8, (tenant) =>
+    call('POST', '/tenants', { id: tenant, product_id: id, name: tenant }),
   )
-  await call('PUT', `/webhooks/catalog/${sampleType}`, {
-    product_id: productId,
-    version: 1,
-    schema: sampleSchema,
-  })
-  const endpoint = { url: options.receiverUrl, product_id: productId }
-  const { secret } = await call('POST', '/webhooks/endpoints', endpoint)
-  const { key } = await call('POST', `/products/${productId}/keys`, {})
-  return { key: String(key), secret: String(secret) }
+  await call('PUT', `/webhooks/catalog/${sampleType}`, { product_id: id, version: 1, schema: sampleSchema })
+  const endpoint = await call('POST', '/webhooks/endpoints', { url, product_id: id })
+  const { key } = await call('POST', `/products/${id}/keys`, {})
+  return { key: String(key), endpointId: String(endpoint['id']), secret: String(endpoint['secret']) }
 }
 
-async function forEachAtOnce<Item>(
+export async function forEachAtOnce<Item>(
   items: readonly Item[],
   atOnce: number,
   run: (item: Item) => Promise<unknown>,

@@ -4,6 +4,7 @@ import type { SampleEvent } from './sample-events.ts'
 
 export interface Accepted {
   id: string
+  sentAt: number
   /** When the 2xx was there. */
   acceptedAt: number
 }
@@ -13,19 +14,25 @@ export type Publish = (event: SampleEvent) => Promise<Accepted>
 
 export const publishersAtOnce = 64
 
-export function createPublish(origin: string, key: string): { publish: Publish; close(): Promise<void> } {
+export interface Publisher {
+  publish: Publish
+  close: () => Promise<void>
+}
+
+export function createPublisher(origin: string, key: string): Publisher {
   const pool = new Pool(origin, { connections: publishersAtOnce, pipelining: 1 })
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
   return {
-    async publish(event) {
+    publish: async (event) => {
       const request = { path: '/events', method: 'POST' as const, headers, body: JSON.stringify(event) }
+      const sentAt = clockMs()
       const answer = await pool.request(request)
       const acceptedAt = clockMs()
       const told = (await answer.body.json()) as { id?: string }
       if (answer.statusCode !== 202 || told.id === undefined) {
         throw new Error(`/events → ${answer.statusCode} ${JSON.stringify(told)}`)
       }
-      return { id: told.id, acceptedAt }
+      return { id: told.id, sentAt, acceptedAt }
     },
     close: () => pool.close(),
   }

@@ -13,7 +13,7 @@ let progress = noProgress()
 const hanging = new Set<ServerResponse>()
 
 function noProgress(): Progress {
-  return { posts: 0, distinct: 0, bytes: 0, verified: 0, forged: 0, hanging: 0, firstAt: 0, lastAt: 0 }
+  return { posts: 0, distinct: 0, bytes: 0, verified: 0, forged: 0, hung: 0, firstAt: 0, lastAt: 0 }
 }
 
 function take(request: IncomingMessage, response: ServerResponse): void {
@@ -57,7 +57,7 @@ function verify(headers: Record<string, string>, body: Buffer): void {
 function hang(request: IncomingMessage, response: ServerResponse): void {
   request.resume()
   hanging.add(response)
-  progress.hanging = hanging.size
+  progress.hung += 1
   setTimeout(() => response.writeHead(204).end(), hangMs).unref()
   response.once('close', () => hanging.delete(response))
 }

@@ -19,7 +19,8 @@ export interface Progress {
   bytes: number
   verified: number
   forged: number
-  hanging: number
+  /** Calls to where they hang. */
+  hung: number
   firstAt: number
   lastAt: number
 }
