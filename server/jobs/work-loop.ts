@@ -4,9 +4,10 @@ import { createNudge, type Nudge } from './nudge.ts'
 import { onWake } from './wake.ts'
 import type { Claim, WorkKind } from './work.ts'
 import { claimWork, disownSeries } from './work-queries.ts'
-import { createRunner, type Runner, type RunnerOptions, settleWithin } from './work-runs.ts'
+import { createRunner, type Runner, type RunnerOptions, type Running, settleWithin } from './work-runs.ts'
 import {
   addClaims,
+  addRunning,
   createSlots,
   type Demand,
   dropWaiting,
@@ -42,6 +43,11 @@ export interface WorkLoop extends Worker {
   wake(): void
 }
 
+export interface ClaimLoop extends WorkLoop {
+  /** Counts what runs already as its own. */
+  adopt(claim: Claim, running: Running): void
+}
+
 interface LoopState {
   options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now'>
   claiming: Claiming
@@ -57,6 +63,8 @@ interface LoopState {
   after: string
   /** What the claims of this round over the lanes have found so far. */
   found: number
+  /** It may be named as the one that works on some series. */
+  owns: boolean
   stopping: boolean
 }
 
@@ -73,14 +81,17 @@ export function capacityOf({ slots = 64, laneCap = Math.ceil(slots / 2) }: Parti
  * Claims work of one kind in fair turns over its lanes, runs it, and ends each claim once. Several loops may work
  * on the same database: no row runs twice unless its process died or lost the lease.
  */
-export function createWorkLoop<Detail = unknown>(options: WorkLoopOptions<Detail>): WorkLoop {
+export function createWorkLoop<Detail = unknown>(
+  options: WorkLoopOptions<Detail>,
+  mayClaim = () => true,
+): WorkLoop {
   const capacity = capacityOf(options)
   const runner = createRunner(options, 4 * capacity.slots)
-  return createClaimLoop(options, { runner, capacity: () => capacity })
+  return createClaimLoop(options, { runner, capacity: () => (mayClaim() ? capacity : undefined) })
 }
 
 /** The claiming half of a work loop. */
-export function createClaimLoop(options: LoopState['options'], claiming: Claiming): WorkLoop {
+export function createClaimLoop(options: LoopState['options'], claiming: Claiming): ClaimLoop {
   const { slots, laneCap } = capacityOf(claiming.capacity() ?? {})
   const state: LoopState = {
     options,
@@ -92,6 +103,7 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
     full: false,
     after: '',
     found: 0,
+    owns: false,
     stopping: false,
   }
   let loop: Promise<void> | undefined
@@ -111,6 +123,10 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
   return {
     name: `${options.kind} work`,
     wake: () => state.nudge.nudge(),
+    adopt(claim, running) {
+      addRunning(state.slots, claim)
+      void awaitEnd(state, claim, running)
+    },
     start() {
       if (loop !== undefined || state.stopping) return
       endings = [
@@ -134,6 +150,7 @@ async function claimUntilStopped(state: LoopState): Promise<void> {
     const demand = demandOf(state)
     state.full = demand === undefined
     if (demand === undefined) {
+      await disownAtRest(state)
       await state.nudge.wait(longestPollMs)
       continue
     }
@@ -172,8 +189,16 @@ function demandOf(state: LoopState): Demand | undefined {
   return findDemand(state.slots)
 }
 
+/** Who claims nothing leaves series with limits to others, once nothing of them runs. */
+async function disownAtRest(state: LoopState): Promise<void> {
+  if (!state.owns || state.claiming.capacity() !== undefined || state.slots.running > 0) return
+  state.owns = false
+  await disownSeries(state.options.database.system, state.worker).catch(() => (state.owns = true))
+}
+
 async function claim(state: LoopState, demand: Demand): Promise<{ found: number; more: boolean }> {
   const { options } = state
+  state.owns = true
   const answer = await claimWork(options.database.system, {
     ...demand,
     kind: options.kind,
@@ -199,7 +224,7 @@ function startWaiting(state: LoopState): void {
     if (isStale(state, next)) {
       freeSlot(state.slots, next)
       state.claiming.runner.giveBack(next)
-    } else void runClaim(state, next)
+    } else void awaitEnd(state, next, state.claiming.runner.run(next))
   }
   const waitMs = nextTurnInMs(state.slots)
   if (waitMs === undefined || state.turn !== undefined) return
@@ -220,13 +245,11 @@ function giveBackWaiting(state: LoopState, isDropped: (waiting: Claim) => boolea
   }
 }
 
-async function runClaim(state: LoopState, claimed: Claim): Promise<void> {
-  const { runner } = state.claiming
-  const { freed, ended } = runner.run(claimed)
+async function awaitEnd(state: LoopState, claim: Claim, { freed, ended }: Running): Promise<void> {
   await freed
-  const worthClaim = freeSlot(state.slots, claimed)
+  const worthClaim = freeSlot(state.slots, claim)
   startWaiting(state)
   if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()
   await ended
-  if (state.full && !runner.isBehind()) state.nudge.nudge()
+  if (state.full && !state.claiming.runner.isBehind()) state.nudge.nudge()
 }
