@@ -2,6 +2,7 @@
 const contests: Record<string, () => Promise<unknown>> = {
   payments: () => import('./payments/main.ts'),
   intake: () => import('./events/intake.ts'),
+  'scale-out': () => import('./events/scale-out.ts'),
 }
 
 const names = process.argv.slice(2)
