@@ -60,7 +60,9 @@ export async function startServer(config: Config, options: StartOptions = {}): P
     const context: Context = { config, database, providerOutbound, endpointOutbound, masterKeys, now, log }
     const newAdminKey = await issueFirstAdminKey(context)
     const role = options.role ?? 'all'
-    if (role !== 'api') stops.push(startWorkers(context, chosen))
+    stops.push(startAll(chosen.flatMap((module) => module.links?.(context) ?? [])))
+    if (role !== 'api')
+      stops.push(startAll(chosen.flatMap((module) => module.workers?.(context, chosen) ?? [])))
     const url = role === 'worker' ? '' : await listen(context, chosen, stops)
     return { url, context, newAdminKey, stop }
   } catch (error) {
@@ -69,8 +71,7 @@ export async function startServer(config: Config, options: StartOptions = {}): P
   }
 }
 
-function startWorkers(context: Context, chosen: readonly Module[]): () => Promise<void> {
-  const workers: Worker[] = chosen.flatMap((module) => module.workers?.(context, chosen) ?? [])
+function startAll(workers: readonly Worker[]): () => Promise<void> {
   for (const worker of workers) worker.start()
   return async () => {
     await Promise.all(workers.map((worker) => worker.stop(graceMs)))

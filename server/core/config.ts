@@ -32,6 +32,13 @@ export const settings = z.object({
       description:
         'PostgreSQL 15 or later, as a role that may create roles and schemas. PipeCore itself connects as two roles it makes, which own nothing. Without it an embedded PostgreSQL is started.',
     }),
+  PIPECORE_QUEUE: z
+    .url({ protocol: /^(nats|tls)$/, error: 'must be a nats:// or tls:// URL such as nats://localhost:4222' })
+    .optional()
+    .meta({
+      description:
+        'NATS with JetStream, `nats://user:password@host:4222` (or `tls://`): one worker process claims deliveries for all and hands them out over it. Without it each claims for itself. See docs/guides/scaling.md.',
+    }),
   PIPECORE_DATA: z
     .string()
     .default('.pipecore')
@@ -89,6 +96,7 @@ export interface Config {
   port: number
   host: string
   databaseUrl: string | undefined
+  queueUrl: string | undefined
   dataFolder: string
   publicUrl: string
   adminKey: string | undefined
@@ -147,6 +155,7 @@ function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string,
     port: values.PORT,
     host,
     databaseUrl: values.DATABASE_URL,
+    queueUrl: values.PIPECORE_QUEUE,
     dataFolder: values.PIPECORE_DATA,
     publicUrl: values.PIPECORE_PUBLIC_URL ?? `http://127.0.0.1:${values.PORT}`,
     adminKey: values.PIPECORE_ADMIN_KEY,

@@ -63,6 +63,8 @@ export interface Module {
   routes?(app: App, context: Context, modules: readonly Module[]): void
   jobs?: readonly JobDefinition[]
   events?: readonly EventType[]
+  /** Long-lived parts of every role; they start first and stop last. */
+  links?(context: Context): readonly Worker[]
   /** Long-lived loops of role `worker`. */
   workers?(context: Context, modules: readonly Module[]): readonly Worker[]
 }

@@ -1,6 +1,7 @@
 import type { Module } from '#core/module.ts'
 import { ownJobs } from './jobs.ts'
 import { routes } from './routes.ts'
+import { createQueueLinks } from './shared-work.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
@@ -9,7 +10,8 @@ export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
 export { changeSeries, type SeriesChange } from './work-queries.ts'
-export { createWorkLoop, type WorkLoopOptions } from './work-loop.ts'
+export { openWorkLoop } from './shared-work.ts'
+export type { WorkLoopOptions } from './work-loop.ts'
 
 export const jobs: Module = {
   name: 'jobs',
@@ -17,5 +19,6 @@ export const jobs: Module = {
   migrations: new URL('./migrations/', import.meta.url),
   routes,
   jobs: ownJobs,
+  links: createQueueLinks,
   workers: createJobWorkers,
 }

@@ -27,6 +27,12 @@ export interface JobsTables {
     owner: string | null
     owner_until: Date | null
   }
+  work_feeders: {
+    kind: WorkKind
+    name: string
+    owner: string | null
+    owner_until: Date | null
+  }
   dead_work: {
     id: string
     kind: WorkKind

@@ -6,9 +6,10 @@ import { onWake } from './wake.ts'
 import { ownedSeries } from './series-limits.ts'
 import type { Claim, WorkKind } from './work.ts'
 import { claimWork, disownSeries, ownSeries } from './work-queries.ts'
-import { createRunner, type Runner, type RunnerOptions, settleWithin } from './work-runs.ts'
+import { createRunner, type Runner, type RunnerOptions, type Running, settleWithin } from './work-runs.ts'
 import {
   addClaims,
+  addRunning,
   createSlots,
   type Demand,
   dropWaiting,
@@ -45,6 +46,11 @@ export interface WorkLoop extends Worker {
   wake(): void
 }
 
+export interface ClaimLoop extends WorkLoop {
+  /** Counts what runs already as its own. */
+  adopt(claim: Claim, running: Running): void
+}
+
 interface LoopState {
   options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now' | 'expect'>
   claiming: Claiming
@@ -60,6 +66,8 @@ interface LoopState {
   after: string
   /** What the claims of this round over the lanes have found so far. */
   found: number
+  /** It may be named as the one that works on some series. */
+  owns: boolean
   stopping: boolean
 }
 
@@ -78,14 +86,17 @@ export function capacityOf({ slots = 64, laneCap = Math.ceil(slots / 2) }: Parti
  * Claims work of one kind in fair turns over its lanes, runs it, and ends each claim once. Several loops may work
  * on the same database: no row runs twice unless its process died or lost the lease.
  */
-export function createWorkLoop<Detail = unknown>(options: WorkLoopOptions<Detail>): WorkLoop {
+export function createWorkLoop<Detail = unknown>(
+  options: WorkLoopOptions<Detail>,
+  mayClaim = () => true,
+): WorkLoop {
   const capacity = capacityOf(options)
   const runner = createRunner(options, 4 * capacity.slots)
-  return createClaimLoop(options, { runner, capacity: () => capacity })
+  return createClaimLoop(options, { runner, capacity: () => (mayClaim() ? capacity : undefined) })
 }
 
 /** The claiming half of a work loop. */
-export function createClaimLoop(options: LoopState['options'], claiming: Claiming): WorkLoop {
+export function createClaimLoop(options: LoopState['options'], claiming: Claiming): ClaimLoop {
   const { slots, laneCap } = capacityOf(claiming.capacity() ?? {})
   const state: LoopState = {
     options,
@@ -97,6 +108,7 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
     full: false,
     after: '',
     found: 0,
+    owns: false,
     stopping: false,
   }
   let loop: Promise<void> | undefined
@@ -116,6 +128,10 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
   return {
     name: `${options.kind} work`,
     wake: () => state.nudge.nudge(),
+    adopt(claim, running) {
+      addRunning(state.slots, claim)
+      void awaitEnd(state, claim, running)
+    },
     start() {
       if (loop !== undefined || state.stopping) return
       endings = [
@@ -142,6 +158,7 @@ async function claimUntilStopped(state: LoopState): Promise<void> {
     const demand = demandOf(state)
     state.full = demand === undefined
     if (demand === undefined) {
+      await disownAtRest(state)
       await state.nudge.wait(longestPollMs)
       continue
     }
@@ -181,8 +198,16 @@ function demandOf(state: LoopState): Demand | undefined {
   return findDemand(state.slots)
 }
 
+/** Who claims nothing leaves series with limits to others, once nothing of them runs. */
+async function disownAtRest(state: LoopState): Promise<void> {
+  if (!state.owns || state.claiming.capacity() !== undefined || state.slots.running > 0) return
+  state.owns = false
+  await disownSeries(state.options.database.system, state.worker).catch(() => (state.owns = true))
+}
+
 async function claim(state: LoopState, demand: Demand): Promise<{ found: number; more: boolean }> {
   const { options } = state
+  state.owns = true
   const answer = await claimWork(options.database.system, {
     ...demand,
     kind: options.kind,
@@ -225,7 +250,7 @@ function startWaiting(state: LoopState): void {
     if (isStale(state, next)) {
       freeSlot(state.slots, next)
       state.claiming.runner.giveBack(next)
-    } else void runClaim(state, next)
+    } else void awaitEnd(state, next, state.claiming.runner.run(next))
   }
   const waitMs = nextTurnInMs(state.slots)
   if (waitMs === undefined || state.turn !== undefined) return
@@ -246,13 +271,11 @@ function giveBackWaiting(state: LoopState, isDropped: (waiting: Claim) => boolea
   }
 }
 
-async function runClaim(state: LoopState, claimed: Claim): Promise<void> {
-  const { runner } = state.claiming
-  const { freed, ended } = runner.run(claimed)
+async function awaitEnd(state: LoopState, claim: Claim, { freed, ended }: Running): Promise<void> {
   await freed
-  const worthClaim = freeSlot(state.slots, claimed)
+  const worthClaim = freeSlot(state.slots, claim)
   startWaiting(state)
   if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()
   await ended
-  if (claimed.item.ordered || (state.full && !runner.isBehind())) state.nudge.nudge()
+  if (claim.item.ordered || (state.full && !state.claiming.runner.isBehind())) state.nudge.nudge()
 }

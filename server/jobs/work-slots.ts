@@ -84,13 +84,25 @@ export function takeSlot(slots: Slots): Claim | undefined {
     lane.waiting.shift()
     slots.turns.delete(name)
     if (lane.waiting.length > 0) slots.turns.add(name)
-    lane.running += 1
-    slots.running += 1
-    if (isRetry(next)) slots.retrying += 1
-    noteStart(slots.series, next.item.series)
+    countStart(slots, lane, next)
     return next
   }
   return undefined
+}
+
+/** Takes note of a claim that runs already, started by somebody else. */
+export function addRunning(slots: Slots, claim: Claim): void {
+  const lane = slots.lanes.get(claim.item.lane) ?? { running: 0, waiting: [], more: false }
+  slots.lanes.set(claim.item.lane, lane)
+  noteClaim(slots.series, claim, performance.now())
+  countStart(slots, lane, claim)
+}
+
+function countStart(slots: Slots, lane: Lane, claim: Claim): void {
+  lane.running += 1
+  slots.running += 1
+  if (isRetry(claim)) slots.retrying += 1
+  noteStart(slots.series, claim.item.series)
 }
 
 function mayTakeSlot(slots: Slots, lane: Lane, claim: Claim): boolean {

@@ -3,7 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
 import type { Worker } from '#core/module.ts'
-import { changeSeries, createWorkLoop, type FinishedWork, type WorkItem, type WorkResult } from '#jobs'
+import { changeSeries, type FinishedWork, openWorkLoop, type WorkItem, type WorkResult } from '#jobs'
 import { attemptDelivery, type AttemptReport, failed } from './attempt.ts'
 import {
   createDeliverySources,
@@ -57,7 +57,7 @@ export function createDispatcher(context: Context): Worker {
     sources: createDeliverySources(context),
     open: createEndpointOpener(context),
   }
-  return createWorkLoop<Delivered>({
+  return openWorkLoop<Delivered>(context, {
     database: context.database,
     kind: 'delivery',
     leaseSeconds,

@@ -1,0 +1,53 @@
+import { z } from 'zod'
+
+/** A claim on its way to the process that runs it. Its body stays in the database. */
+export const OfferedWork = z.object({
+  item: z.object({
+    id: z.string(),
+    kind: z.enum(['job', 'delivery']),
+    lane: z.string(),
+    series: z.string().nullable(),
+    number: z.number().nullable(),
+    ordered: z.boolean(),
+    tenantId: z.string().nullable(),
+    productId: z.string().nullable(),
+    ref: z.string(),
+    runAt: z.coerce.date(),
+    attempt: z.number(),
+  }),
+  token: z.uuid(),
+  claimedAt: z.coerce.date(),
+})
+export type OfferedWork = z.infer<typeof OfferedWork>
+
+export interface Taking {
+  most: number
+  signal: AbortSignal
+  onOffer(work: OfferedWork): void
+}
+
+/** What processes tell each other. Any of it may get lost. */
+export interface Notices {
+  /** There is new work. */
+  wake: Record<string, never>
+  /** These claims have freed their slots. */
+  freed: { claims: string[] }
+  /** How much a process runs at once. */
+  hands: { hand: string; slots: number; laneCap: number }
+}
+
+/**
+ * Carries claimed work and notices between processes. PostgreSQL stays the truth: what is lost on the way is claimed
+ * again when its lease has ended, and a process that can not reach the queue claims for itself.
+ */
+export interface WorkQueue {
+  isReady(): boolean
+  onChange(listener: () => void): void
+  /** @throws when it is not known to have been taken; it may be on its way all the same. */
+  offer(work: OfferedWork): Promise<void>
+  /** Ends after `most` offers or some seconds. @throws when the queue is not there. */
+  take(taking: Taking): Promise<void>
+  tell<Topic extends keyof Notices>(topic: Topic, notice: Notices[Topic]): void
+  hear<Topic extends keyof Notices>(topic: Topic, listener: (notice: Notices[Topic]) => void): void
+  close(): Promise<void>
+}

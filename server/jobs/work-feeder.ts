@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto'
+import { endFeeding, findLeased, takeFeeding } from './queue-queries.ts'
+import type { WorkQueue } from './queue.ts'
+import type { WorkKind } from './work.ts'
+import { type Capacity, type ClaimLoop, createClaimLoop, type WorkLoop } from './work-loop.ts'
+import { createOffers, type Offers, type OffersOptions } from './work-offers.ts'
+
+export interface FeederOptions extends OffersOptions {
+  kind: WorkKind
+}
+
+interface FeederState {
+  id: string
+  options: FeederOptions
+  queue: WorkQueue
+  offers: Offers
+  /** Milliseconds of the monotonic clock. */
+  feedingUntil: number
+  stopping: boolean
+}
+
+const feedingSeconds = 5
+const renewMs = 1_000
+/** A process that was not heard of for so long has no slots. */
+const handGoneMs = 3_500
+
+/** Claims for all processes while it is this one's turn, and hands out what it claimed. */
+export function createFeeder(options: FeederOptions, queue: WorkQueue): WorkLoop {
+  const offers = createOffers(options, queue)
+  const state: FeederState = {
+    id: randomUUID(),
+    options,
+    queue,
+    offers,
+    feedingUntil: 0,
+    stopping: false,
+  }
+  const hands = countHands(queue)
+  const loop = createClaimLoop(options, {
+    runner: offers,
+    capacity: () => (isFeeding(state) ? hands() : undefined),
+  })
+  let turn: Promise<void> | undefined
+  const takeTurn = () => {
+    turn ??= renew(state, loop)
+      .catch((error: unknown) => options.log.warn({ err: error }, 'whose turn it is to claim is not known'))
+      .finally(() => (turn = undefined))
+  }
+  let timer: NodeJS.Timeout | undefined
+  return {
+    name: `${options.kind} feeder`,
+    wake: loop.wake,
+    start() {
+      timer ??= setInterval(takeTurn, renewMs)
+      queue.onChange(takeTurn)
+      queue.hear('wake', loop.wake)
+      loop.start()
+    },
+    async stop(graceMs) {
+      state.stopping = true
+      clearInterval(timer)
+      await turn
+      await loop.stop(graceMs)
+      await endFeeding(options.database.system, state.id).catch(() => undefined)
+    },
+  }
+}
+
+function isFeeding({ queue, feedingUntil, stopping }: FeederState): boolean {
+  return !stopping && queue.isReady() && performance.now() < feedingUntil
+}
+
+async function renew(state: FeederState, loop: ClaimLoop): Promise<void> {
+  const { id, options, queue, offers } = state
+  const { system } = options.database
+  const wasFeeding = isFeeding(state)
+  if (!queue.isReady()) {
+    if (state.feedingUntil === 0) return
+    state.feedingUntil = 0
+    return endFeeding(system, id)
+  }
+  const askedAt = performance.now()
+  if (!(await takeFeeding(system, options.kind, id, feedingSeconds))) return
+  // Limits hold over the change: what others run counts from the beginning.
+  const leased = wasFeeding ? [] : await findLeased(system, options.kind)
+  for (const claim of leased) if (!offers.has(claim)) loop.adopt(claim, offers.watch(claim))
+  state.feedingUntil = askedAt + feedingSeconds * 1000 - renewMs
+  if (wasFeeding) return
+  options.log.info({ kind: options.kind }, 'this process claims for all')
+  loop.wake()
+}
+
+/** @returns what all processes together have room for; undefined when there are none. */
+function countHands(queue: WorkQueue): () => Capacity | undefined {
+  const hands = new Map<string, Capacity & { seenAt: number }>()
+  queue.hear('hands', ({ hand, slots, laneCap }) => {
+    if (slots === 0) hands.delete(hand)
+    else hands.set(hand, { slots, laneCap, seenAt: performance.now() })
+  })
+  return () => {
+    const oldest = performance.now() - handGoneMs
+    for (const [hand, { seenAt }] of hands) if (seenAt < oldest) hands.delete(hand)
+    if (hands.size === 0) return undefined
+    const all = [...hands.values()]
+    return {
+      slots: all.reduce((sum, { slots }) => sum + slots, 0),
+      laneCap: all.reduce((sum, { laneCap }) => sum + laneCap, 0),
+    }
+  }
+}
