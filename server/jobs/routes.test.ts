@@ -32,7 +32,7 @@ test('the admin lists dead jobs, sends one back and sees it wait', async () => {
   await database.system.insertInto('jobs').values(job).execute()
   await addWork(database, [{ id: job.id, kind: 'job' }])
   const work = await database.system.deleteFrom('work').returningAll().executeTakeFirstOrThrow()
-  const { lease_until: _lease, token: _token, place: _place, ...kept } = work
+  const { lease_until: _lease, token: _token, place: _place, blocked: _blocked, ...kept } = work
   await database.system
     .insertInto('dead_work')
     .values({ ...kept, attempts: 3, error: 'no', died_at: now })

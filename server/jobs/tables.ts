@@ -17,6 +17,8 @@ export interface JobsTables {
     order_key: string | null
     number: number | null
     place: Generated<number>
+    /** Stands behind other work of its key. */
+    blocked: Generated<boolean>
   }
   work_series: {
     series: string
