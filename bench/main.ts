@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   if (unknown.length > 0) {
     throw new Error(`There is no ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}.`)
   }
-  const machine = describeMachine()
+  const machine = await describeMachine()
   const reports = new Map<string, Report>()
   for (const [name, play] of Object.entries(parts)) {
     if (names.length > 0 && !names.includes(name)) continue
@@ -54,7 +54,7 @@ function writePage(
   const missing = [...reports].flatMap(([name, report]) => report.missing.map((line) => `- ${name}: ${line}`))
   const parts = [
     '# Benchmarks',
-    `Written by \`npm run bench\` on ${date}: ${rounds} rounds of about ${seconds} s. Every ratio is of two sides in one run, which take turns; what stands for a side is the median of its rounds. Signing, address guard, fairness, fences and records are on, PostgreSQL is durable, and everything (publisher, PipeCore, PostgreSQL, receiver) shares the machine.`,
+    `Written by \`npm run bench\` on ${date}: ${rounds} rounds of about ${seconds} s. Every ratio is of two sides in one run, which take turns; what stands for a side is the median of its rounds. Signing, fairness, fences and records are on, and so is the address guard, which is told to let this machine's own addresses pass; PostgreSQL is durable, and everything (publisher, PipeCore, PostgreSQL, receiver) shares the machine.`,
     `Machine: ${machine}.`,
     '## Goals',
     writeFigures(figures),

@@ -35,7 +35,7 @@ export async function benchGrowth({ rounds, seconds, full }: Options): Promise<R
     ends.push(() => bare.close())
     const task = { count: seconds * eventsPerSecond, tenants, plan: {}, rounds, warmUp: eventsPerSecond }
     const { medians, missing } = await alternate({ cluster, receiver, secrets }, [...grown, bare], task)
-    const rare = full ? [] : [`growth with ${fullLevel} finished events: only with --full (12 GB, minutes).`]
+    const rare = full ? [] : [`${nameOf(fullLevel)}: only with --full (12 GB of disk, ten minutes more).`]
     return { ...reportOf(medians, task), missing: [...missing, ...rare] }
   } finally {
     for (const end of ends.toReversed()) await end()
