@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import type { DatabaseUrls } from './database.ts'
 import { PipeError } from './errors.ts'
@@ -23,7 +23,7 @@ export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<
       const login = loginName(kind as keyof DatabaseUrls, database)
       await createRole(owner, login, 'login')
       const name = pg.escapeIdentifier(login)
-      const password = pg.escapeLiteral(decodeURIComponent(url.password))
+      const password = pg.escapeLiteral(toVerifier(login, decodeURIComponent(url.password)))
       await owner.query(`alter role ${name} password ${password}`)
       await owner.query(`grant ${group} to ${name}`)
       await owner.query(
@@ -63,6 +63,21 @@ async function readSecret(owner: pg.Client): Promise<string> {
 async function createRole(owner: pg.Client, name: string, login: 'login' | 'nologin'): Promise<void> {
   const { rowCount } = await owner.query('select 1 from pg_roles where rolname = $1', [name])
   if (rowCount === 0) await owner.query(`create role ${pg.escapeIdentifier(name)} ${login}`)
+}
+
+const iterations = 4096
+
+/**
+ * A password as PostgreSQL keeps it (SCRAM-SHA-256), the same at every start: a pooler lets clients in by what is
+ * kept, and those that know an earlier salt could no longer be given connections.
+ */
+function toVerifier(login: string, password: string): string {
+  const hmac = (key: Buffer, text: string) => createHmac('sha256', key).update(text).digest()
+  const salt = createHmac('sha256', password).update(`salt of ${login}`).digest().subarray(0, 16)
+  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
+  const storedKey = createHash('sha256').update(hmac(salted, 'Client Key')).digest()
+  const keys = [storedKey, hmac(salted, 'Server Key')].map((key) => key.toString('base64'))
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${keys.join(':')}`
 }
 
 function loginName(kind: keyof DatabaseUrls, database: string): string {
