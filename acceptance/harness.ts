@@ -24,11 +24,16 @@ export interface Sandbox {
 }
 
 export interface PipeCoreOptions {
-  sandbox: Sandbox
+  /** Default: providers are not called. */
+  sandbox?: Sandbox
   env?: Readonly<Record<string, string>>
   role?: 'api' | 'worker' | 'all'
   /** Starts a further process of this installation: same database, same keys. */
   beside?: PipeCore
+  /** Superuser's, of a database that is there and stays; default: one of its own. */
+  databaseUrl?: string
+  /** `host:port` of what stands between this process and the database. */
+  databaseHost?: string
 }
 
 export interface PipeCore {
@@ -54,8 +59,8 @@ const graceMs = 12_000
 
 /** `node server/main.ts` on a database of its own; both are gone after the test. */
 export async function startPipeCore(test: Test, options: PipeCoreOptions): Promise<PipeCore> {
-  const { role = 'all', beside } = options
-  const databaseUrl = beside?.databaseUrl ?? (await createDatabase())
+  const { role = 'all', beside, databaseHost } = options
+  const databaseUrl = beside?.databaseUrl ?? options.databaseUrl ?? (await createDatabase())
   const port = await findFreePort()
   const url = `http://127.0.0.1:${port}`
   const env = {
@@ -69,8 +74,8 @@ export async function startPipeCore(test: Test, options: PipeCoreOptions): Promi
     PIPECORE_LOG_LEVEL: 'debug',
     ...beside?.env,
     ...options.env,
-    ...options.sandbox.providerUrls,
-    DATABASE_URL: databaseUrl,
+    ...options.sandbox?.providerUrls,
+    DATABASE_URL: databaseHost === undefined ? databaseUrl : urlThrough(databaseUrl, databaseHost),
     PIPECORE_HOST: '127.0.0.1',
     PORT: String(port),
   }
@@ -80,7 +85,7 @@ export async function startPipeCore(test: Test, options: PipeCoreOptions): Promi
   if (beside === undefined) {
     test.after(async () => {
       await Promise.all(programs.map((one) => one.kill('SIGTERM')))
-      await dropDatabase(databaseUrl)
+      if (options.databaseUrl === undefined) await dropDatabase(databaseUrl)
     })
   }
   await program.start()
@@ -98,6 +103,12 @@ export async function startPipeCore(test: Test, options: PipeCoreOptions): Promi
     },
     query: (sql, values) => queryDatabase(databaseUrl, sql, values),
   }
+}
+
+function urlThrough(databaseUrl: string, host: string): string {
+  const url = new URL(databaseUrl)
+  url.host = host
+  return url.href
 }
 
 /** `node sandbox/main.ts` on a free port. */
