@@ -3,11 +3,15 @@ import pg from 'pg'
 
 export type Row = Record<string, unknown>
 
-/** A database without rows in the cluster that `npm test` brings; answers the superuser's URL. */
-export async function createDatabase(): Promise<string> {
+/**
+ * A database in the cluster that `npm test` brings; answers the superuser's URL. PipeCore's tables are in it already
+ * unless it is made from `template0`.
+ */
+export async function createDatabase(
+  template = process.env.PIPECORE_TEST_TEMPLATE ?? 'template0',
+): Promise<string> {
   const clusterUrl = findCluster()
   const name = `acceptance_${randomBytes(6).toString('hex')}`
-  const template = process.env.PIPECORE_TEST_TEMPLATE ?? 'template0'
   await queryDatabase(clusterUrl, `create database ${name} template ${pg.escapeIdentifier(template)}`)
   const url = new URL(clusterUrl)
   url.pathname = `/${name}`

@@ -8,6 +8,7 @@ import {
   createClient,
   eventually,
   type PipeCore,
+  type PipeCoreOptions,
   type Sandbox,
   startBackend,
   startPipeCore,
@@ -37,11 +38,14 @@ export interface World {
 }
 
 /** The three products of the mission with a tenant, a key and an endpoint each; no provider yet. */
-export async function startWorld(test: Test): Promise<World> {
+export async function startWorld(
+  test: Test,
+  database: Pick<PipeCoreOptions, 'databaseUrl' | 'databaseHost'> = {},
+): Promise<World> {
   const sandbox = await startSandbox(test)
   await sandbox.control('PATCH', '/settings', { callback_delay_ms: 5 })
   const backend = await startBackend(test)
-  const pipecore = await startPipeCore(test, { sandbox })
+  const pipecore = await startPipeCore(test, { sandbox, ...database })
   const admin = createClient(pipecore.url, pipecore.adminKey)
   const made = await Promise.all(products.map((product) => makeProduct(admin, backend, product)))
   const collect = <Value>(pick: (one: (typeof made)[number]) => Value) =>
