@@ -16,6 +16,7 @@ import {
   rotateEndpointSecret,
 } from './endpoints.ts'
 import { getEvent, getEvents, replayEvent } from './event-log.ts'
+import { feedRoutes } from './feed/routes.ts'
 import { filterRoutes } from './filters/routes.ts'
 import { publishRoute } from './publish-routes.ts'
 import {
@@ -41,6 +42,7 @@ export function routes(app: App, context: Context, modules: readonly Module[]): 
   endpointRoutes(app, context, types)
   endpointActionRoutes(app, context)
   filterRoutes(app, context)
+  feedRoutes(app, context)
   eventRoutes(app, context)
   catalogRoutes(app, context, types)
   publishRoute(app, context)

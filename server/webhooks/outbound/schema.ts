@@ -125,8 +125,9 @@ export const EventSummary = z.object({
 })
 const DeliveryAttempt = z.object({
   attempt: z.number().int(),
-  outcome: z.enum(['delivered', 'retry', 'throttled', 'dead']).meta({
-    description: 'throttled: the receiver asked for patience (429); it uses up no attempt.',
+  outcome: z.enum(['delivered', 'retry', 'throttled', 'dead', 'acknowledged']).meta({
+    description:
+      'throttled: the receiver asked for patience (429); it uses up no attempt. acknowledged: it was taken from the feed, without a call.',
   }),
   status: z.number().int().nullable(),
   error: z.string().nullable(),
@@ -138,7 +139,7 @@ const DeliveryAttempt = z.object({
 export const Delivery = z.object({
   id: z.string(),
   endpoint_id: z.string(),
-  state: z.enum(['pending', 'delivered', 'dead']),
+  state: z.enum(['pending', 'delivered', 'dead', 'acknowledged']),
   next_attempt_at: z.iso.datetime().nullable(),
   attempts: z.array(DeliveryAttempt),
 })

@@ -35,6 +35,11 @@ export interface OutboundTables {
     last_error: string | null
     updated_at: Date
   }
+  endpoint_feeds: {
+    endpoint_id: string
+    acknowledged_through: number
+    acknowledged_at: Date
+  }
   events: {
     id: string
     tenant_id: string
@@ -60,7 +65,7 @@ export interface OutboundTables {
     endpoint_id: string
     tenant_id: string
     attempt: number
-    outcome: 'delivered' | 'retry' | 'throttled' | 'dead'
+    outcome: 'delivered' | 'retry' | 'throttled' | 'dead' | 'acknowledged'
     status: number | null
     error: string | null
     response: string | null
