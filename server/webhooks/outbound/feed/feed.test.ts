@@ -35,19 +35,18 @@ async function makeEndpoint(input: Record<string, unknown>): Promise<Endpoint> {
   return body
 }
 
-/** Numbered facts, recorded as modules do, each by itself. */
-async function happen(
-  type: string,
-  count: number,
-  { first = 0, tenantId = 'tenant_a', entity = 'one' } = {},
-) {
+/** Facts of one entity, recorded as modules do. */
+async function record(type: string, facts: readonly object[], tenantId = 'tenant_a'): Promise<void> {
   const { database, now } = server.server.context
-  for (let nth = first; nth < first + count; nth += 1) {
-    const scope = { tenantId, productId: 'shop', traceId: createTraceId() }
-    const fact = { type, entity, occurredAt: now(), data: { nth } }
-    await database.asTenant(scope, (db) => recordEvents(db, scope, [fact], now()))
-    wakeWork('delivery')
-  }
+  const scope = { tenantId, productId: 'shop', traceId: createTraceId() }
+  const events = facts.map((fact) => ({ type, entity: 'one', occurredAt: now(), data: { ...fact } }))
+  await database.asTenant(scope, (db) => recordEvents(db, scope, events, now()))
+  wakeWork('delivery')
+}
+
+/** Numbered facts, each recorded by itself. */
+async function happen(type: string, count: number, { first = 0, tenantId = 'tenant_a' } = {}): Promise<void> {
+  for (let nth = first; nth < first + count; nth += 1) await record(type, [{ nth }], tenantId)
 }
 
 async function read(id: string, query = '', api: TestApi = server.api): Promise<Feed> {
@@ -134,10 +133,10 @@ describe('a backend that was down', () => {
     const receiver = await startReceiver(keep)
     receiver.answerWith(500)
     const { id } = await makeEndpoint({ url: receiver.url, events: ['kept.*'], ordered: true })
-    await happen('kept.thing', 1)
-    await until(async () => (await read(id)).data[0]?.attempts === 1)
-    await happen('kept.thing', 3, { first: 1 })
-    await until(() => receiver.events.length > 0)
+    await record('kept.thing', [{ nth: 0 }, { nth: 1 }, { nth: 2 }])
+    // The first one failed: the two behind it wait as long, and the next one is due before them.
+    await until(async () => (await read(id, '?after=0&limit=1')).data[0]?.attempts === 1)
+    await happen('kept.thing', 1, { first: 3 })
     const entries = await readAll(id, 0, 2)
     assert.deepEqual(
       entries.map(({ body }) => body?.nth),
@@ -278,21 +277,9 @@ describe('an acknowledgement', () => {
 test('a page holds 4 MiB of bodies, and the next one goes on', async () => {
   const receiver = await startReceiver(keep)
   const { id } = await makeEndpoint({ url: receiver.url, events: ['large.*'] })
-  const { database, now } = server.server.context
-  const scope = { tenantId: 'tenant_a', productId: 'shop', traceId: createTraceId() }
-  const fact = {
-    type: 'large.thing',
-    entity: 'one',
-    occurredAt: now(),
-    data: { text: 'x'.repeat(1_000_000) },
-  }
-  await database.asTenant(scope, (db) =>
-    recordEvents(
-      db,
-      scope,
-      upTo(7).map(() => fact),
-      now(),
-    ),
+  await record(
+    'large.thing',
+    upTo(7).map(() => ({ text: 'x'.repeat(1_000_000) })),
   )
   const first = await read(id)
   assert.equal(first.data.length, 5)
