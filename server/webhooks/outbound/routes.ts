@@ -18,6 +18,7 @@ import {
 import { getEvent, getEvents, replayEvent } from './event-log.ts'
 import { feedRoutes } from './feed/routes.ts'
 import { filterRoutes } from './filters/routes.ts'
+import { keyRoutes } from './keys/routes.ts'
 import { publishRoute } from './publish-routes.ts'
 import {
   Endpoint,
@@ -35,7 +36,6 @@ import { testEvent } from './test-event.ts'
 
 const tags = ['Webhooks out']
 const params = z.object({ id: z.string() })
-const defaultOverlapHours = 24
 
 export function routes(app: App, context: Context, modules: readonly Module[]): void {
   const types = modules.flatMap((module) => module.events ?? [])
@@ -43,6 +43,7 @@ export function routes(app: App, context: Context, modules: readonly Module[]): 
   endpointActionRoutes(app, context)
   filterRoutes(app, context)
   feedRoutes(app, context)
+  keyRoutes(app, context)
   eventRoutes(app, context)
   catalogRoutes(app, context, types)
   publishRoute(app, context)
@@ -184,13 +185,7 @@ function endpointActionRoutes(app: App, context: Context): void {
         response: { 200: EndpointWithSecret },
       },
     },
-    async (request) =>
-      rotateEndpointSecret(
-        context,
-        request.caller,
-        request.params.id,
-        request.body?.overlap_hours ?? defaultOverlapHours,
-      ),
+    async (request) => rotateEndpointSecret(context, request.caller, request.params.id, request.body),
   )
 }
 

@@ -1,11 +1,30 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import {
+  createHmac,
+  createPrivateKey,
+  generateKeyPairSync,
+  type JsonWebKey,
+  randomBytes,
+  sign,
+} from 'node:crypto'
+
+export type SigningScheme = 'hmac' | 'ed25519'
 
 const secretPrefix = 'whsec_'
+const privatePrefix = 'whsk_'
+const publicPrefix = 'whpk_'
 const secretBytes = 32
+const seedBytes = 32
 
-/** `whsec_` + base64 of 32 random bytes, as Standard Webhooks writes secrets. */
-export function createEndpointSecret(): string {
-  return secretPrefix + randomBytes(secretBytes).toString('base64')
+/** As Standard Webhooks writes them: `whsec_` with 32 random bytes, or `whsk_` with seed and public key of ed25519. */
+export function createEndpointSecret(scheme: SigningScheme): string {
+  if (scheme === 'hmac') return secretPrefix + randomBytes(secretBytes).toString('base64')
+  const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
+  return privatePrefix + Buffer.concat([fromUrl(d), fromUrl(x)]).toString('base64')
+}
+
+/** `whpk_…` of an ed25519 secret; null of a shared one. */
+export function publicKeyOf(secret: string): string | null {
+  return isPrivateKey(secret) ? publicPrefix + keyBytes(secret).subarray(seedBytes).toString('base64') : null
 }
 
 /** Standard Webhooks headers over the exact body; one signature per secret, so both verify while a secret rotates. */
@@ -16,9 +35,36 @@ export function signEvent(
   at: Date,
 ): Record<string, string> {
   const timestamp = String(Math.floor(at.getTime() / 1000))
-  const signatures = secrets.map((secret) => {
-    const key = Buffer.from(secret.slice(secretPrefix.length), 'base64')
-    return `v1,${createHmac('sha256', key).update(`${eventId}.${timestamp}.${body}`).digest('base64')}`
-  })
+  const content = `${eventId}.${timestamp}.${body}`
+  const signatures = secrets.map((secret) =>
+    isPrivateKey(secret) ? `v1a,${signAsymmetric(secret, content)}` : `v1,${signShared(secret, content)}`,
+  )
   return { 'webhook-id': eventId, 'webhook-timestamp': timestamp, 'webhook-signature': signatures.join(' ') }
+}
+
+function isPrivateKey(secret: string): boolean {
+  return secret.startsWith(privatePrefix)
+}
+
+function signShared(secret: string, content: string): string {
+  return createHmac('sha256', keyBytes(secret)).update(content).digest('base64')
+}
+
+function signAsymmetric(secret: string, content: string): string {
+  const bytes = keyBytes(secret)
+  const key: JsonWebKey = {
+    kty: 'OKP',
+    crv: 'Ed25519',
+    d: bytes.subarray(0, seedBytes).toString('base64url'),
+    x: bytes.subarray(seedBytes).toString('base64url'),
+  }
+  return sign(null, Buffer.from(content), createPrivateKey({ key, format: 'jwk' })).toString('base64')
+}
+
+function keyBytes(secret: string): Buffer {
+  return Buffer.from(secret.slice(secret.indexOf('_') + 1), 'base64')
+}
+
+function fromUrl(text: string): Buffer {
+  return Buffer.from(text, 'base64url')
 }

@@ -14,6 +14,8 @@ export interface OutboundTables {
     sealed_secret: string
     sealed_previous_secret: string | null
     previous_secret_expires_at: Date | null
+    public_key: string | null
+    previous_public_key: string | null
     active: Generated<boolean>
     disabled_reason: string | null
     ordered: Generated<boolean>

@@ -13,3 +13,6 @@ grant select, insert, update on endpoint_feeds to pipecore_system;
 alter table delivery_attempts drop constraint delivery_attempts_outcome_check;
 alter table delivery_attempts add constraint delivery_attempts_outcome_check
   check (outcome in ('delivered', 'retry', 'throttled', 'dead', 'acknowledged'));
+
+-- Of an endpoint that signs with ed25519, to be published; the private keys are its sealed secrets.
+alter table endpoints add column public_key text, add column previous_public_key text;
