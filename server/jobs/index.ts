@@ -6,6 +6,7 @@ import { createJobWorkers } from './workers.ts'
 
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
 export { forgetDeadWork, hurryWork, insertWork, type NewWork } from './new-work.ts'
+export { findLastNumber, type Numbers, numberSeries, removeFromSeries } from './series-queries.ts'
 export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'

@@ -9,6 +9,7 @@ import { changeSeries } from '#jobs'
 import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
 import { filterColumns } from './filters/queries.ts'
 import { catchUpLimitsOf, limitsOf } from './health.ts'
+import { publicKeysOf } from './keys/keys.ts'
 import {
   deleteHealth,
   type EndpointRow,
@@ -20,8 +21,10 @@ import {
   lockEndpoint,
   updateEndpoint,
 } from './queries.ts'
-import type { Endpoint, EndpointChange, NewEndpoint } from './schema.ts'
-import { createEndpointSecret } from './signing.ts'
+import type { Endpoint, EndpointChange, EndpointWithSecret, NewEndpoint, Rotation } from './schema.ts'
+import { createEndpointSecret, publicKeyOf, type SigningScheme } from './signing.ts'
+
+const defaultOverlapHours = 24
 
 type SecretColumn = 'sealed_headers' | 'sealed_secret' | 'sealed_previous_secret'
 
@@ -30,11 +33,11 @@ export async function createEndpoint(
   context: Context,
   caller: Caller,
   input: NewEndpoint,
-): Promise<Endpoint & { secret: string }> {
+): Promise<EndpointWithSecret> {
   requireUsableUrl(context, input.url)
   const owner = await ownerOf(context, caller, input)
   const id = createId('end', context.now())
-  const secret = createEndpointSecret()
+  const secret = createEndpointSecret(input.signing)
   return context.database.asSystem(async (db) => {
     const place = { id, product_id: owner.productId, tenant_id: owner.tenantId }
     const row = await insertEndpoint(db, {
@@ -49,11 +52,13 @@ export async function createEndpoint(
       sealed_headers: await sealHeaders(context, db, place, input.headers),
       sealed_previous_secret: null,
       previous_secret_expires_at: null,
+      public_key: publicKeyOf(secret),
+      previous_public_key: null,
       disabled_reason: null,
     })
     if (input.max_in_flight !== null || input.max_per_second !== null)
       await changeSeries(db, row.id, limitsOf(row))
-    return { ...(await presentEndpoint(context, db, row)), secret }
+    return { ...(await presentEndpoint(context, db, row)), secret: shownSecret(secret) }
   })
 }
 
@@ -86,7 +91,9 @@ export async function getEndpoints(
       rows.map(({ id }) => id),
     )
     const health = new Map(found.map((one) => [one.endpoint_id, one]))
-    return toPage(rows, query.limit, (row) => present(row, headers.get(row.id) ?? [], health.get(row.id)))
+    return toPage(rows, query.limit, (row) =>
+      present(row, headers.get(row.id) ?? [], health.get(row.id), context.now()),
+    )
   })
 }
 
@@ -172,17 +179,17 @@ export async function deleteEndpoint(context: Context, caller: Caller, id: strin
 }
 
 /**
- * From now on both secrets sign, until the overlap ends.
+ * From now on both secrets sign, until the overlap ends; they may be of different schemes.
  * @throws PipeError `rotation_under_way` (409) while an earlier overlap runs: its old secret would stop too soon
  */
 export async function rotateEndpointSecret(
   context: Context,
   caller: Caller,
   id: string,
-  overlapHours: number,
-): Promise<Endpoint & { secret: string }> {
+  rotation: Rotation,
+): Promise<EndpointWithSecret> {
   await requireEndpoint(context, caller, id)
-  const secret = createEndpointSecret()
+  const overlapHours = rotation?.overlap_hours ?? defaultOverlapHours
   const now = context.now()
   return context.database.asSystem(async (db) => {
     const known = await lockEndpoint(db, id)
@@ -197,6 +204,7 @@ export async function rotateEndpointSecret(
         `The secret was rotated already; both sign until ${until}. Rotate again then.`,
       )
     }
+    const secret = createEndpointSecret(rotation?.signing ?? schemeOf(known))
     const previous = await openSecret(context, db, cellOf(known, 'sealed_secret'), known.sealed_secret)
     const row = await updateEndpoint(db, id, {
       sealed_secret: await sealSecret(context, db, cellOf(known, 'sealed_secret'), secret),
@@ -206,12 +214,23 @@ export async function rotateEndpointSecret(
         cellOf(known, 'sealed_previous_secret'),
         previous,
       ),
+      public_key: publicKeyOf(secret),
+      previous_public_key: known.public_key,
       previous_secret_expires_at: new Date(now.getTime() + overlapHours * 60 * 60 * 1000),
       updated_at: now,
     })
     if (row === undefined) throw notFound('endpoint', id)
-    return { ...(await presentEndpoint(context, db, row)), secret }
+    return { ...(await presentEndpoint(context, db, row)), secret: shownSecret(secret) }
   })
+}
+
+function schemeOf(row: EndpointRow): SigningScheme {
+  return row.public_key === null ? 'hmac' : 'ed25519'
+}
+
+/** A private key is for signing only: nobody else needs it. */
+function shownSecret(secret: string): string | null {
+  return publicKeyOf(secret) === null ? secret : null
 }
 
 export interface OpenEndpoint {
@@ -294,10 +313,10 @@ async function headerNames(context: Context, db: Kysely<Tables>, row: EndpointRo
 
 async function presentEndpoint(context: Context, db: Kysely<Tables>, row: EndpointRow): Promise<Endpoint> {
   const [health] = await findHealth(db, [row.id])
-  return present(row, await headerNames(context, db, row), health)
+  return present(row, await headerNames(context, db, row), health, context.now())
 }
 
-function present(row: EndpointRow, names: string[], health: HealthRow | undefined): Endpoint {
+function present(row: EndpointRow, names: string[], health: HealthRow | undefined, now: Date): Endpoint {
   return {
     id: row.id,
     product_id: row.product_id,
@@ -305,6 +324,8 @@ function present(row: EndpointRow, names: string[], health: HealthRow | undefine
     url: row.url,
     events: row.events,
     filter: JSON.parse(row.filter ?? 'null') as Endpoint['filter'],
+    signing: schemeOf(row),
+    public_keys: publicKeysOf(row, now),
     header_names: names,
     active: row.active,
     disabled_reason: row.disabled_reason,

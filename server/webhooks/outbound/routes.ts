@@ -16,7 +16,9 @@ import {
   rotateEndpointSecret,
 } from './endpoints.ts'
 import { getEvent, getEvents, replayEvent } from './event-log.ts'
+import { feedRoutes } from './feed/routes.ts'
 import { filterRoutes } from './filters/routes.ts'
+import { keyRoutes } from './keys/routes.ts'
 import { publishRoute } from './publish-routes.ts'
 import { replayRoutes } from './replays/routes.ts'
 import {
@@ -35,13 +37,14 @@ import { testEvent } from './test-event.ts'
 
 const tags = ['Webhooks out']
 const params = z.object({ id: z.string() })
-const defaultOverlapHours = 24
 
 export function routes(app: App, context: Context, modules: readonly Module[]): void {
   const types = modules.flatMap((module) => module.events ?? [])
   endpointRoutes(app, context, types)
   endpointActionRoutes(app, context)
   filterRoutes(app, context)
+  feedRoutes(app, context)
+  keyRoutes(app, context)
   eventRoutes(app, context)
   catalogRoutes(app, context, types)
   publishRoute(app, context)
@@ -184,13 +187,7 @@ function endpointActionRoutes(app: App, context: Context): void {
         response: { 200: EndpointWithSecret },
       },
     },
-    async (request) =>
-      rotateEndpointSecret(
-        context,
-        request.caller,
-        request.params.id,
-        request.body?.overlap_hours ?? defaultOverlapHours,
-      ),
+    async (request) => rotateEndpointSecret(context, request.caller, request.params.id, request.body),
   )
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { headerProblem } from '#core/outbound.ts'
 import { Filter, ShownFilter } from './filters/schema.ts'
+import { PublicKey, signing } from './keys/schema.ts'
 
 export const eventFilter = z
   .string()
@@ -48,6 +49,7 @@ export const NewEndpoint = z
     tenant_id: z.string().optional(),
     events: z.array(eventFilter).min(1).max(100).default(['*']),
     filter: Filter.default(null),
+    signing: signing.default('hmac'),
     headers: extraHeaders
       .optional()
       .meta({ description: 'Sent with every event, for instance a Supabase bearer. Kept sealed.' }),
@@ -80,6 +82,10 @@ export const Endpoint = z.object({
   url: z.string(),
   events: z.array(z.string()),
   filter: ShownFilter,
+  signing,
+  public_keys: z
+    .array(PublicKey)
+    .meta({ description: 'With ed25519; anybody may read them: GET /webhooks/keys/<id>.' }),
   header_names: z.array(z.string()).meta({ description: 'Their values are never shown.' }),
   active: z.boolean(),
   disabled_reason: z.string().nullable(),
@@ -101,10 +107,21 @@ export const Endpoint = z.object({
 export type Endpoint = z.infer<typeof Endpoint>
 
 export const EndpointWithSecret = Endpoint.extend({
-  secret: z.string().meta({ description: 'Shown this once. Verifies `webhook-signature`.' }),
+  secret: z.string().nullable().meta({
+    description:
+      'Shown this once. Verifies `webhook-signature`. null with ed25519: `public_keys` verify, and the private key never leaves.',
+  }),
 })
 
-export const Rotation = z.strictObject({ overlap_hours: z.number().min(0).max(168).default(24) }).nullish()
+export type EndpointWithSecret = z.infer<typeof EndpointWithSecret>
+
+export const Rotation = z
+  .strictObject({
+    overlap_hours: z.number().min(0).max(168).default(24),
+    signing: signing.optional().meta({ description: 'Default: as it is.' }),
+  })
+  .nullish()
+export type Rotation = z.infer<typeof Rotation>
 
 export const TestResult = z.object({
   delivered: z.boolean(),
@@ -125,8 +142,9 @@ export const EventSummary = z.object({
 })
 const DeliveryAttempt = z.object({
   attempt: z.number().int(),
-  outcome: z.enum(['delivered', 'retry', 'throttled', 'dead']).meta({
-    description: 'throttled: the receiver asked for patience (429); it uses up no attempt.',
+  outcome: z.enum(['delivered', 'retry', 'throttled', 'dead', 'acknowledged']).meta({
+    description:
+      'throttled: the receiver asked for patience (429); it uses up no attempt. acknowledged: it was taken from the feed, without a call.',
   }),
   status: z.number().int().nullable(),
   error: z.string().nullable(),
@@ -138,7 +156,7 @@ const DeliveryAttempt = z.object({
 export const Delivery = z.object({
   id: z.string(),
   endpoint_id: z.string(),
-  state: z.enum(['pending', 'delivered', 'dead']),
+  state: z.enum(['pending', 'delivered', 'dead', 'acknowledged']),
   next_attempt_at: z.iso.datetime().nullable(),
   attempts: z.array(DeliveryAttempt),
 })

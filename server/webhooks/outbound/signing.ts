@@ -1,12 +1,32 @@
-import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
+import {
+  createHmac,
+  createPrivateKey,
+  createSecretKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from 'node:crypto'
 import { createRecent } from '#core/recent.ts'
 
-const secretPrefix = 'whsec_'
-const secretBytes = 32
+export type SigningScheme = 'hmac' | 'ed25519'
 
-/** `whsec_` + base64 of 32 random bytes, as Standard Webhooks writes secrets. */
-export function createEndpointSecret(): string {
-  return secretPrefix + randomBytes(secretBytes).toString('base64')
+const secretPrefix = 'whsec_'
+const privatePrefix = 'whsk_'
+const publicPrefix = 'whpk_'
+const secretBytes = 32
+const seedBytes = 32
+
+/** As Standard Webhooks writes them: `whsec_` with 32 random bytes, or `whsk_` with seed and public key of ed25519. */
+export function createEndpointSecret(scheme: SigningScheme): string {
+  if (scheme === 'hmac') return secretPrefix + randomBytes(secretBytes).toString('base64')
+  const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
+  return privatePrefix + Buffer.concat([fromUrl(d), fromUrl(x)]).toString('base64')
+}
+
+/** `whpk_…` of an ed25519 secret; null of a shared one. */
+export function publicKeyOf(secret: string): string | null {
+  return isPrivateKey(secret) ? publicPrefix + keyBytes(secret).subarray(seedBytes).toString('base64') : null
 }
 
 /** Standard Webhooks headers over the exact body; one signature per secret, so both verify while a secret rotates. */
@@ -17,10 +37,23 @@ export function signEvent(
   at: Date,
 ): Record<string, string> {
   const timestamp = String(Math.floor(at.getTime() / 1000))
-  const signatures = secrets.map((secret) => {
-    return `v1,${createHmac('sha256', keyOf(secret)).update(`${eventId}.${timestamp}.${body}`).digest('base64')}`
-  })
+  const content = `${eventId}.${timestamp}.${body}`
+  const signatures = secrets.map((secret) =>
+    isPrivateKey(secret) ? `v1a,${signAsymmetric(secret, content)}` : `v1,${signShared(secret, content)}`,
+  )
   return { 'webhook-id': eventId, 'webhook-timestamp': timestamp, 'webhook-signature': signatures.join(' ') }
+}
+
+function isPrivateKey(secret: string): boolean {
+  return secret.startsWith(privatePrefix)
+}
+
+function signShared(secret: string, content: string): string {
+  return createHmac('sha256', keyOf(secret)).update(content).digest('base64')
+}
+
+function signAsymmetric(secret: string, content: string): string {
+  return sign(null, Buffer.from(content), keyOf(secret)).toString('base64')
 }
 
 /** Making a key takes longer than signing with it. */
@@ -29,7 +62,25 @@ const keys = createRecent<string, KeyObject>({ most: 5_000, forMs: 10 * 60_000 }
 function keyOf(secret: string): KeyObject {
   const known = keys.get(secret)
   if (known !== undefined) return known
-  const key = createSecretKey(secret.slice(secretPrefix.length), 'base64')
+  const key = isPrivateKey(secret) ? createAsymmetricKey(keyBytes(secret)) : createSecretKey(keyBytes(secret))
   keys.set(secret, key)
   return key
+}
+
+function createAsymmetricKey(bytes: Buffer): KeyObject {
+  const key = {
+    kty: 'OKP',
+    crv: 'Ed25519',
+    d: bytes.subarray(0, seedBytes).toString('base64url'),
+    x: bytes.subarray(seedBytes).toString('base64url'),
+  }
+  return createPrivateKey({ key, format: 'jwk' })
+}
+
+function keyBytes(secret: string): Buffer {
+  return Buffer.from(secret.slice(secret.indexOf('_') + 1), 'base64')
+}
+
+function fromUrl(text: string): Buffer {
+  return Buffer.from(text, 'base64url')
 }

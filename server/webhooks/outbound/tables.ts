@@ -14,6 +14,8 @@ export interface OutboundTables {
     sealed_secret: string
     sealed_previous_secret: string | null
     previous_secret_expires_at: Date | null
+    public_key: string | null
+    previous_public_key: string | null
     active: Generated<boolean>
     disabled_reason: string | null
     ordered: Generated<boolean>
@@ -34,6 +36,11 @@ export interface OutboundTables {
     alerted: number
     last_error: string | null
     updated_at: Date
+  }
+  endpoint_feeds: {
+    endpoint_id: string
+    acknowledged_through: number
+    acknowledged_at: Date
   }
   events: {
     id: string
@@ -60,7 +67,7 @@ export interface OutboundTables {
     endpoint_id: string
     tenant_id: string
     attempt: number
-    outcome: 'delivered' | 'retry' | 'throttled' | 'dead'
+    outcome: 'delivered' | 'retry' | 'throttled' | 'dead' | 'acknowledged'
     status: number | null
     error: string | null
     response: string | null

@@ -1,0 +1,81 @@
+create index dead_work_of_series on dead_work (series, number) where series is not null;
+
+-- Numbers work of a series that no claim has numbered yet, as a claim would, and says how much it was. Like a claim it
+-- passes over what another one holds, and takes the series last: the two never wait for each other in a circle, and
+-- who sees a number sees all before it.
+create function number_work(p_kind text, p_series text, p_most int) returns int language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+declare
+  v_count int;
+begin
+  with recursive lanes (lane) as (
+    (select w.lane from work w
+      where w.kind = p_kind and w.lane > p_series || '/' and w.lane < p_series || '0' order by w.lane limit 1)
+    union all
+    select (select w.lane from work w
+      where w.kind = p_kind and w.lane > l.lane and w.lane < p_series || '0' order by w.lane limit 1)
+    from lanes l where l.lane is not null
+  ),
+  wanted as materialized (
+    select waiting.id
+    from lanes l cross join lateral (
+      select w.id, w.run_at, w.place from work w
+      where w.kind = p_kind and w.lane = l.lane and w.number is null
+        -- What keeps an order and was made to wait goes before what came later.
+        and (w.order_key is null or not exists (
+          select from work o where o.series = w.series and o.order_key = w.order_key
+            and o.place < w.place and o.run_at > w.run_at and o.number is null))
+      order by w.run_at, w.place
+      limit p_most
+    ) waiting
+    where l.lane is not null
+    order by waiting.run_at, waiting.place
+    limit p_most
+  ),
+  held as materialized (
+    select w.id, w.run_at, w.place from work w
+    where w.id = any (array(select id from wanted)) and w.number is null
+    for update skip locked
+  ),
+  bumped as (
+    insert into work_series as s (series, last_number)
+    select p_series, count(*) from held having count(*) > 0
+    on conflict (series) do update set last_number = s.last_number + excluded.last_number
+    returning s.last_number
+  ),
+  numbered as (
+    update work w set number = b.last_number - h.total + h.nth
+    from (
+      select id, row_number() over (order by run_at, place) as nth, count(*) over () as total from held
+    ) h cross join bumped b
+    where w.id = h.id
+    returning w.id
+  )
+  select count(*) into v_count from numbered;
+  return v_count;
+end $$;
+
+-- Removes numbered work of a series, up to a number or of these numbers, whoever runs it: its result is refused by
+-- the fence. Rows are locked in the order of their ids, as where they are finished.
+create function remove_work(p_kind text, p_series text, p_through bigint, p_numbers bigint[], p_most int)
+returns table (id text, ref text, tenant_id text, number bigint) language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+#variable_conflict use_column
+begin return query
+  with held as materialized (
+    select w.id from work w
+    where w.kind = p_kind and w.lane > p_series || '/' and w.lane < p_series || '0'
+      and (w.number <= p_through or w.number = any (p_numbers))
+    order by w.id
+    limit p_most
+    for update
+  )
+  delete from work w using held h where w.id = h.id
+  returning w.id, w.ref, w.tenant_id, w.number;
+end $$;
+
+revoke execute on function number_work, remove_work from public;
+grant execute on function number_work, remove_work to pipecore_system;
