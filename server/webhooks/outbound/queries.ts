@@ -8,6 +8,7 @@ export type EndpointRow = Selectable<OutboundTables['endpoints']>
 export type HealthRow = Selectable<OutboundTables['endpoint_health']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
+export type NewAttemptRow = Insertable<OutboundTables['delivery_attempts']>
 
 /** See `migrations/0003_endpoint_limits.sql`. */
 export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
@@ -170,7 +171,7 @@ export async function deleteHealth(db: Db, endpointId: string): Promise<void> {
   await db.deleteFrom('endpoint_health').where('endpoint_id', '=', endpointId).execute()
 }
 
-export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): Promise<void> {
+export async function insertAttempts(db: Db, attempts: readonly NewAttemptRow[]): Promise<void> {
   if (attempts.length > 0) await db.insertInto('delivery_attempts').values(attempts).execute()
 }
 
