@@ -66,6 +66,10 @@ const values: Readonly<Record<string, unknown>> = {
   failing_since: '2026-11-20T03:04:05.000Z',
   last_error: 'HTTP 503',
   percent: 50,
+  block: 1412,
+  hash: '9b1d5c3a7f20e84b6d1c92f5a08e37b4c6d9f1e2a3b4c5d6e7f8091a2b3c4d5e',
+  key_id: '5f0c1e9b7a4825d63f6d0c1e9b7a4825',
+  public_key: 'MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE',
 }
 
 const email = {

@@ -12,27 +12,28 @@ declare
 begin
   with recursive lanes (lane) as (
     (select w.lane from work w
-      where w.kind = p_kind and w.lane > p_series || '/' and w.lane < p_series || '0' order by w.lane limit 1)
+      where w.kind = p_kind and not w.blocked and w.lane > p_series || '/' and w.lane < p_series || '0'
+      order by w.lane limit 1)
     union all
     select (select w.lane from work w
-      where w.kind = p_kind and w.lane > l.lane and w.lane < p_series || '0' order by w.lane limit 1)
+      where w.kind = p_kind and not w.blocked and w.lane > l.lane and w.lane < p_series || '0'
+      order by w.lane limit 1)
     from lanes l where l.lane is not null
   ),
-  wanted as materialized (
-    select waiting.id
-    from lanes l cross join lateral (
+  waiting as materialized (
+    select due.* from lanes l cross join lateral (
       select w.id, w.run_at, w.place from work w
-      where w.kind = p_kind and w.lane = l.lane and w.number is null
-        -- What keeps an order and was made to wait goes before what came later.
-        and (w.order_key is null or not exists (
-          select from work o where o.series = w.series and o.order_key = w.order_key
-            and o.place < w.place and o.run_at > w.run_at and o.number is null))
+      where w.kind = p_kind and w.lane = l.lane and not w.blocked and w.number is null
       order by w.run_at, w.place
       limit p_most
-    ) waiting
+    ) due
     where l.lane is not null
-    order by waiting.run_at, waiting.place
-    limit p_most
+    union all
+    select w.id, w.run_at, w.place from work w
+    where w.series = p_series and w.order_key is not null and w.blocked and w.number is null
+  ),
+  wanted as materialized (
+    select id from waiting order by run_at, place limit p_most
   ),
   held as materialized (
     select w.id, w.run_at, w.place from work w
@@ -67,8 +68,14 @@ as $$
 begin return query
   with held as materialized (
     select w.id from work w
-    where w.kind = p_kind and w.lane > p_series || '/' and w.lane < p_series || '0'
-      and (w.number <= p_through or w.number = any (p_numbers))
+    where w.id = any (array(
+      select n.id from work n
+      where n.kind = p_kind and not n.blocked and n.lane > p_series || '/' and n.lane < p_series || '0'
+        and (n.number <= p_through or n.number = any (p_numbers))
+      union all
+      select n.id from work n
+      where n.series = p_series and n.order_key is not null and n.blocked
+        and (n.number <= p_through or n.number = any (p_numbers))))
     order by w.id
     limit p_most
     for update

@@ -20,6 +20,7 @@ import {
   type EventRow,
   insertAttempts,
   lockEndpoint,
+  type NewAttemptRow,
   updateEndpoint,
 } from './queries.ts'
 import { nextWaitMs } from './retry-schedule.ts'
@@ -201,10 +202,10 @@ function pauseOf(report: Delivered): number {
   return report.status === 502 || report.status === 504 ? gatewayPauseMs : 0
 }
 
-function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<Delivered>): AttemptRow[] {
+function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<Delivered>): NewAttemptRow[] {
   const report = result.detail
   if (report === undefined) return []
-  const row: AttemptRow = {
+  const row: NewAttemptRow = {
     id: createId('att', context.now()),
     delivery_id: item.id,
     event_id: item.ref,

@@ -1,9 +1,11 @@
 import type { Module } from '#core/module.ts'
+import { auditJobs } from './audit/jobs.ts'
 import { createDispatcher } from './dispatch.ts'
 import { ownEvents } from './own-events.ts'
 import { replayEndpoint } from './replays/replay-job.ts'
 import { routes } from './routes.ts'
 
+export { verifyAudit } from './audit/verification.ts'
 export { readEventsOf, readFollowing, readOwnEvents } from './event-log.ts'
 export { eventRecording, type NewEvent, recordEvents } from './events.ts'
 export { eventEnvelope } from './own-events.ts'
@@ -14,7 +16,7 @@ export const outboundWebhooks: Module = {
   needs: ['tenants', 'jobs'],
   migrations: new URL('./migrations/', import.meta.url),
   events: ownEvents,
-  jobs: [replayEndpoint],
+  jobs: [replayEndpoint, ...auditJobs],
   routes,
   workers: (context) => [createDispatcher(context)],
 }

@@ -47,4 +47,18 @@ export const ownEvents: readonly EventType[] = [
     description: 'An endpoint that was paused or reported takes events again; what waited is on its way.',
     schema: z.object(aboutEndpoint),
   },
+  {
+    name: 'audit.sealed',
+    version: 1,
+    description:
+      'Once a day while something was delivered: the newest block of the audit chain. Keep it; `npm run verify-audit` holds exports against it.',
+    schema: z.object({
+      ...eventEnvelope,
+      tenant_id: z.string().nullable().meta({ description: 'null for the own chain of a product.' }),
+      block: z.number().int(),
+      hash: z.string(),
+      key_id: z.string(),
+      public_key: z.string(),
+    }),
+  },
 ]

@@ -9,6 +9,7 @@ export type EndpointRow = Selectable<OutboundTables['endpoints']>
 export type HealthRow = Selectable<OutboundTables['endpoint_health']>
 export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
+export type NewAttemptRow = Insertable<OutboundTables['delivery_attempts']>
 
 /** See `migrations/0004_filters.sql`. */
 export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
@@ -172,9 +173,9 @@ export async function deleteHealth(db: Db, endpointId: string): Promise<void> {
 }
 
 /** One short statement, however many there are: reading thousands of parameters costs more than storing them. */
-export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): Promise<void> {
+export async function insertAttempts(db: Db, attempts: readonly NewAttemptRow[]): Promise<void> {
   if (attempts.length === 0) return
-  const all = <Column extends keyof AttemptRow>(column: Column) => attempts.map((attempt) => attempt[column])
+  const all = <Column extends keyof NewAttemptRow>(column: Column) => attempts.map((attempt) => attempt[column])
   await sql`
     insert into delivery_attempts (id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status,
       error, response, duration_ms, next_attempt_at, attempted_at, number)

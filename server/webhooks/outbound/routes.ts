@@ -4,6 +4,7 @@ import { invalidRequest } from '#core/errors.ts'
 import type { App, EventType, Module } from '#core/module.ts'
 import { pageOf, pageQuery } from '#core/pagination.ts'
 import { attemptDelivery } from './attempt.ts'
+import { auditRoutes } from './audit/routes.ts'
 import { catalogRoutes } from './catalog-routes.ts'
 import {
   changeEndpoint,
@@ -49,6 +50,7 @@ export function routes(app: App, context: Context, modules: readonly Module[]): 
   catalogRoutes(app, context, types)
   publishRoute(app, context)
   replayRoutes(app, context)
+  auditRoutes(app, context)
 }
 
 function endpointRoutes(app: App, context: Context, types: readonly EventType[]): void {

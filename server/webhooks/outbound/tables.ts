@@ -75,6 +75,8 @@ export interface OutboundTables {
     next_attempt_at: Date | null
     attempted_at: Date
     number: number | null
+    /** In the order in which attempts were recorded; null of those from before there was one. */
+    place: ColumnType<number | null, never, never>
   }
 }
 

@@ -1,0 +1,45 @@
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { verifyAudit } from '#webhooks/outbound'
+
+const usage = `npm run verify-audit -- [--key <public key or its id>] [--anchor <block>:<hash>]… <file>
+Verifies an export of GET /webhooks/audit/export, offline. Pages may stand one after another in one file.
+`
+
+/** @returns the exit code: 0 when everything fits, 1 when not, 2 for a call that is none */
+async function verifyFile(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { key: { type: 'string' }, anchor: { type: 'string', multiple: true, default: [] } },
+  })
+  const anchors = values.anchor.map(readAnchor)
+  const [file] = positionals
+  if (file === undefined || positionals.length > 1) throw new Error('Name one file.')
+  const lines = createInterface({ input: createReadStream(file), crlfDelay: Infinity })
+  const { chain, faults, last, ...counts } = await verifyAudit(lines, { key: values.key, anchors })
+  for (const fault of faults) say(`✖ ${fault}`)
+  if (chain !== undefined) say(`Chain of ${chain.tenant_id || chain.product_id}, key ${chain.key_id}`)
+  say(`${counts.blocks} blocks, ${counts.attempts} attempts, ${counts.expired} more past their retention`)
+  if (last !== undefined) say(`Ends at ${last.block}:${last.hash}`)
+  if (values.key === undefined) say('No --key was given: compare the key above with the one you noted.')
+  say(faults.length === 0 ? 'Everything fits.' : 'It does not fit.')
+  return faults.length === 0 ? 0 : 1
+}
+
+function readAnchor(text: string): { block: number; hash: string } {
+  const match = /^(\d+):([0-9a-f]{64})$/.exec(text)
+  if (match === null) throw new Error(`--anchor ${text} is no <block>:<hash>.`)
+  return { block: Number(match[1]), hash: match[2] ?? '' }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+try {
+  process.exitCode = await verifyFile()
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`)
+  process.exitCode = 2
+}

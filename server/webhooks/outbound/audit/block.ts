@@ -1,0 +1,103 @@
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
+
+/** What of an attempt is in the chain, in this order. Another list is another version. */
+const provenFields = [
+  'id',
+  'place',
+  'delivery_id',
+  'event_id',
+  'endpoint_id',
+  'tenant_id',
+  'attempt',
+  'outcome',
+  'status',
+  'error',
+  'response',
+  'duration_ms',
+  'next_attempt_at',
+  'attempted_at',
+  'number',
+] as const
+
+export const auditVersion = 1
+
+export type ProvenAttempt = Record<(typeof provenFields)[number], unknown> & { id: string; place: number }
+
+/** What is hashed and signed of a block. */
+export interface BlockHeader {
+  product_id: string
+  tenant_id: string
+  number: number
+  /** It has every attempt of its chain whose place is after this one and not after `last_place`. */
+  after_place: number
+  last_place: number
+  attempts: number
+  root: string
+  previous: string
+  sealed_at: string
+}
+
+/** Of the block before the first one. */
+export const noHash = ''
+
+export function leafOf(attempt: ProvenAttempt): string {
+  const text = JSON.stringify(provenFields.map((field) => attempt[field] ?? null))
+  return `${attempt.id} ${hashText(text)}`
+}
+
+/** Leaves in the order of their places, a line each. */
+export function rootOf(leaves: string): string {
+  return hashText(leaves)
+}
+
+/** The one spelling of a header, whatever the order of its fields. */
+export function spellHeader(header: BlockHeader): string {
+  const { product_id: product, tenant_id: tenant, number, after_place: after, last_place: last } = header
+  const { attempts, root, previous, sealed_at: sealedAt } = header
+  return JSON.stringify([
+    auditVersion,
+    product,
+    tenant,
+    number,
+    after,
+    last,
+    attempts,
+    root,
+    previous,
+    sealedAt,
+  ])
+}
+
+export function hashText(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+export interface AuditKey {
+  id: string
+  publicKey: string
+  privateKey: KeyObject
+}
+
+export function makeAuditKey(): AuditKey {
+  const pair = generateKeyPairSync('ed25519')
+  const publicKey = pair.publicKey.export({ type: 'spki', format: 'der' }).toString('base64url')
+  return { id: keyIdOf(publicKey), publicKey, privateKey: pair.privateKey }
+}
+
+/** Names a key by what it is: who noted the id knows the key. */
+export function keyIdOf(publicKey: string): string {
+  return hashText(publicKey).slice(0, 32)
+}
+
+export function signHeader(header: BlockHeader, key: KeyObject): string {
+  return sign(null, Buffer.from(spellHeader(header)), key).toString('base64url')
+}
+
+export function isSigned(header: BlockHeader, signature: string, publicKey: string): boolean {
+  try {
+    const key = createPublicKey({ key: Buffer.from(publicKey, 'base64url'), type: 'spki', format: 'der' })
+    return verify(null, Buffer.from(spellHeader(header)), key, Buffer.from(signature, 'base64url'))
+  } catch {
+    return false
+  }
+}
