@@ -175,7 +175,8 @@ export async function deleteHealth(db: Db, endpointId: string): Promise<void> {
 /** One short statement, however many there are: reading thousands of parameters costs more than storing them. */
 export async function insertAttempts(db: Db, attempts: readonly NewAttemptRow[]): Promise<void> {
   if (attempts.length === 0) return
-  const all = <Column extends keyof NewAttemptRow>(column: Column) => attempts.map((attempt) => attempt[column])
+  const all = <Column extends keyof NewAttemptRow>(column: Column) =>
+    attempts.map((attempt) => attempt[column])
   await sql`
     insert into delivery_attempts (id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status,
       error, response, duration_ms, next_attempt_at, attempted_at, number)

@@ -4,7 +4,7 @@ import { createId } from '#core/ids.ts'
 import { findLastNumber, type Numbers, numberSeries, removeFromSeries } from '#jobs'
 import type { Caller } from '#tenants'
 import { requireEndpoint } from '../endpoints.ts'
-import { type AttemptRow, insertAttempts } from '../queries.ts'
+import { type NewAttemptRow, insertAttempts } from '../queries.ts'
 import { findPosition, listNumbered, movePosition, type NumberedRow, readBodies } from './queries.ts'
 import type { Acknowledged, Acknowledgement, Feed, FeedEntry, FeedQuery } from './schema.ts'
 
@@ -106,7 +106,7 @@ async function endDeliveries(context: Context, endpointId: string, which: Number
   const now = context.now()
   return context.database.asSystem(async (db) => {
     const removed = await removeFromSeries(db, 'delivery', endpointId, which, mostPerTransaction)
-    const rows = removed.map((work): AttemptRow => {
+    const rows = removed.map((work): NewAttemptRow => {
       return {
         id: createId('att', now),
         delivery_id: work.id,
