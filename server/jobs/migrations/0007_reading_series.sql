@@ -84,5 +84,19 @@ begin return query
   returning w.id, w.ref, w.tenant_id, w.number;
 end $$;
 
-revoke execute on function number_work, remove_work from public;
-grant execute on function number_work, remove_work to pipecore_system;
+-- Numbered work of a series that is open or died. Stable, so that it sees what the statement around it sees.
+create function numbered_work(p_kind text, p_series text, p_after bigint)
+returns table (number bigint, ref text, died_at timestamptz) language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+#variable_conflict use_column
+begin return query
+  select w.number, w.ref, null::timestamptz from work w
+  where w.kind = p_kind and w.lane > p_series || '/' and w.lane < p_series || '0' and w.number > p_after
+  union all
+  select d.number, d.ref, d.died_at from dead_work d
+  where d.series = p_series and d.kind = p_kind and d.number > p_after;
+end $$;
+
+revoke execute on function number_work, remove_work, numbered_work from public;
+grant execute on function number_work, remove_work, numbered_work to pipecore_system;

@@ -1,8 +1,7 @@
 import { type Kysely, sql } from 'kysely'
-import type { JobsTables } from '#jobs'
 import type { OutboundTables } from '../tables.ts'
 
-type Db = Kysely<OutboundTables & JobsTables>
+type Db = Kysely<OutboundTables>
 
 /** What is known of one number at an endpoint. */
 export interface NumberedRow {
@@ -26,27 +25,19 @@ export async function listNumbered(
   limit: number,
 ): Promise<NumberedRow[]> {
   const { rows } = await sql<NumberedRow>`
-    with open_work as materialized (
-      select number, ref from work
-      where kind = 'delivery' and lane > ${`${endpointId}/`} and lane < ${`${endpointId}0`} and number > ${after}
-    ),
+    with of_work as materialized (select * from numbered_work('delivery', ${endpointId}, ${after})),
     known as (
       select least(
         (select min(number) from delivery_attempts where endpoint_id = ${endpointId} and number > ${after}),
-        (select min(number) from open_work),
-        (select min(number) from dead_work where series = ${endpointId} and number > ${after})) as first
+        (select min(number) from of_work)) as first
     ),
     told as (
       select number, event_id, outcome, attempted_at as at from delivery_attempts
       where endpoint_id = ${endpointId}
         and number between (select first from known) and (select first from known) + ${limit}::int - 1
       union all
-      select number, ref, 'open', null from open_work
+      select number, ref, case when died_at is null then 'open' else 'buried' end, died_at from of_work
       where number < (select first from known) + ${limit}::int
-      union all
-      select number, ref, 'buried', died_at from dead_work
-      where series = ${endpointId}
-        and number between (select first from known) and (select first from known) + ${limit}::int - 1
     )
     select number, min(event_id) as event_id,
       bool_or(outcome = 'open') as is_open,
