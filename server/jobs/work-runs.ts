@@ -12,7 +12,7 @@ export interface RunnerOptions<Detail = unknown> {
   log: Logger
   now(): Date
   /** Told of what runs soon, so that what it needs can be read at once. */
-  expect?(items: readonly WorkItem[]): void
+  expect?: (items: readonly WorkItem[]) => void
   /**
    * The signal aborts when the lease was lost or the worker stops; a run that goes on regardless keeps its slot.
    * Throwing means: again in a minute.

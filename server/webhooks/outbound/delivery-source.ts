@@ -84,7 +84,7 @@ export function createDeliverySources({ database }: Context): DeliverySources {
       const [eventRow, endpointRow] = await Promise.all([event, recentEndpoint(endpointId)])
       return { event: eventRow, endpoint: endpointRow }
     },
-    forgetEndpoint: endpoints.forget,
+    forgetEndpoint: (id) => endpoints.forget(id),
   }
 }
 

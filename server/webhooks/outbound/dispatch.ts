@@ -64,7 +64,7 @@ export function createDispatcher(context: Context): Worker {
     leaseSeconds,
     log: context.log,
     now: context.now,
-    expect: dispatcher.sources.expect,
+    expect: (items) => dispatcher.sources.expect(items),
     run: (item) => deliver(dispatcher, item),
     record: (db, finished) => record(dispatcher, db, finished),
   })
