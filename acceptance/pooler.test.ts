@@ -114,8 +114,8 @@ test(
       ),
     ])
     await eventually(async () => (await countOpen(shop, paths)) === 0, 90_000)
-    const kill = { kind: 'SIGKILL of a worker', from: killedAt, until: killedAt }
-    const disturbances = [{ ...kill, killsWorker: true, stopsDatabase: false }]
+    const kill = { kind: 'SIGKILL of a worker', from: killedAt, until: killedAt, killedAt }
+    const disturbances = [{ ...kill, stopsDatabase: false }]
     const verdict = judge(shop, { publications, facts: await collectFacts(shop), disturbances })
     for (const [label, number] of verdict.counts) context.diagnostic(`${label}: ${number}`)
     assert.deepEqual(verdict.violations, [])

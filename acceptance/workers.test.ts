@@ -61,8 +61,8 @@ test(
     const waiting = ['/all', '/ordered', '/limited']
     await eventually(async () => (await countOpen(shop, waiting)) === 0, 120_000)
     const facts = await collectFacts(shop)
-    const kill = { kind: 'SIGKILL of a worker', from: killedAt, until: killedAt }
-    const disturbances = [{ ...kill, killsWorker: true, stopsDatabase: false }]
+    const kill = { kind: 'SIGKILL of a worker', from: killedAt, until: killedAt, killedAt }
+    const disturbances = [{ ...kill, stopsDatabase: false }]
     const verdict = judge(shop, { publications, facts, disturbances })
     context.diagnostic(`CHAOS_SEED=${seed}`)
     for (const [label, number] of verdict.counts) context.diagnostic(`${label}: ${number}`)

@@ -3,8 +3,8 @@ export interface Disturbance {
   kind: string
   from: number
   until: number
-  /** A process that delivers was gone, with what it knew. */
-  killsWorker: boolean
+  /** When a process that delivers was gone, with what it knew. */
+  killedAt: number | undefined
   /** Nothing could be recorded meanwhile. */
   stopsDatabase: boolean
 }

@@ -38,23 +38,23 @@ function listRepeats({ arrivals }: Receiver): Array<[first: Arrival, again: Arri
 
 function findCause(first: Arrival, again: Arrival, disturbances: readonly Disturbance[]): Cause | undefined {
   if (first.treatment !== 'take') return 'receiver'
-  const kills = disturbances.filter(({ killsWorker }) => killsWorker)
-  return kills.some((kill) => isLostBy(kill, first, again, disturbances)) ? 'kill' : undefined
+  const kills = disturbances.flatMap(({ killedAt }) => killedAt ?? [])
+  return kills.some((killedAt) => isLostBy(killedAt, first, again, disturbances)) ? 'kill' : undefined
 }
 
 function isLostBy(
-  kill: Disturbance,
+  killedAt: number,
   first: Arrival,
   again: Arrival,
   disturbances: readonly Disturbance[],
 ): boolean {
-  if (again.at < kill.from || first.at > kill.from + notedMs) return false
-  const answeredAt = first.answeredAt ?? kill.from
-  if (answeredAt >= kill.from - recordingMs) return true
+  if (again.at < killedAt || first.at > killedAt + notedMs) return false
+  const answeredAt = first.answeredAt ?? killedAt
+  if (answeredAt >= killedAt - recordingMs) return true
   // While the database is away, what was answered waits in memory to be recorded.
   return disturbances.some(
     ({ stopsDatabase, from, until }) =>
-      stopsDatabase && from <= answeredAt + recordingMs && until + recordingMs >= kill.from,
+      stopsDatabase && from <= answeredAt + recordingMs && until + recordingMs >= killedAt,
   )
 }
 

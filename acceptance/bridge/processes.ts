@@ -5,7 +5,7 @@ export interface Processes {
   workers: PipeCore[]
 }
 
-const env = {
+export const env = {
   PIPECORE_LOG_LEVEL: 'info',
   // A busy machine must not make a receiver that answers look like one that hangs.
   PIPECORE_ENDPOINT_TIMEOUT_MS: '10000',

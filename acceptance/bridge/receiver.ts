@@ -10,6 +10,8 @@ export interface Arrival {
   at: number
   path: string
   id: string
+  /** When the API took the event. */
+  recordedAt: number
   ref: string
   entity: string
   /** Of the event among those of its entity. */
@@ -24,7 +26,7 @@ export interface Arrival {
 export interface Place {
   path: string
   /** Decides by what was received of the same event before. */
-  treat(arrival: Pick<Arrival, 'id' | 'at'>, earlier: readonly Arrival[]): Treatment
+  treat: (arrival: Pick<Arrival, 'id' | 'at'>, earlier: readonly Arrival[]) => Treatment
   /** How long an answer takes. */
   answerMs?: number
 }
@@ -51,6 +53,7 @@ interface Opened extends Place {
 
 interface EventBody {
   id: string
+  occurred_at: string
   ref: string
   entity: string
   place: number
@@ -114,7 +117,8 @@ function note(arrivals: Receiver['arrivals'], place: Opened, body: EventBody, at
   const earlier = place.byId.get(id) ?? []
   const treatment = place.treat({ id, at }, earlier)
   const isTaken = takes(treatment)
-  const arrival = { at, path: place.path, id, ref, entity, place: number, treatment, isTaken }
+  const recordedAt = Date.parse(body.occurred_at)
+  const arrival = { at, recordedAt, path: place.path, id, ref, entity, place: number, treatment, isTaken }
   const noted: Arrival = { ...arrival, answeredAt: undefined }
   place.byId.set(id, [...earlier, noted])
   arrivals.get(place.path)?.push(noted)

@@ -19,7 +19,7 @@ const dripMs = 200
 const longestMs = 60_000
 
 /** Where a redirect leads: nothing must ever come there. */
-export const trapPath = '/trap'
+const trapPath = '/trap'
 
 export function giveAnswer(response: ServerResponse, arrival: Arrival, answerMs: number): void {
   // A sender that is gone is no error of the receiver.

@@ -1,4 +1,5 @@
 import type { Test } from '../harness.ts'
+import { readNumber } from './environment.ts'
 import { providerIds } from './plan.ts'
 import { listViolations, writeReport } from './report.ts'
 import { playScenario } from './scenario.ts'
@@ -37,12 +38,6 @@ async function main(): Promise<void> {
   } finally {
     for (const end of endings.toReversed()) await end()
   }
-}
-
-function readNumber(name: string, fallback: number): number {
-  const number = Number(process.env[name] ?? fallback)
-  if (Number.isInteger(number) && number > 0) return number
-  throw new Error(`${name} must be a whole number above 0, not "${process.env[name]}".`)
 }
 
 await main()

@@ -1,10 +1,16 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Loaded into PipeCore before anything else: its clock is ahead by the milliseconds in the file, as if it had been
- * switched off for so long.
+ * Loaded into PipeCore before anything else: its clock is ahead by the milliseconds in the file, and jumps when that
+ * changes.
  */
-const offsetMs = Number(readFileSync(process.env['CHAOS_CLOCK_FILE'] ?? '', 'utf8'))
+const file = process.env['CHAOS_CLOCK_FILE'] ?? ''
+const pollMs = 100
+const readOffset = () => Number(readFileSync(file, 'utf8'))
+let offsetMs = readOffset()
+setInterval(() => {
+  offsetMs = readOffset()
+}, pollMs).unref()
 const readRealTime = Date.now
 const readTime = () => readRealTime() + offsetMs
 

@@ -1,3 +1,4 @@
+import { readNumber } from '../chaos/environment.ts'
 import type { Test } from '../harness.ts'
 import { shapes } from './installation.ts'
 import { writeReport } from './report.ts'
@@ -29,12 +30,6 @@ async function play(options: ScenarioOptions): Promise<void> {
   } finally {
     for (const end of endings.toReversed()) await end()
   }
-}
-
-function readNumber(name: string, fallback: number): number {
-  const number = Number(process.env[name] ?? fallback)
-  if (Number.isInteger(number) && number > 0) return number
-  throw new Error(`${name} must be a whole number above 0, not "${process.env[name]}".`)
 }
 
 await main()

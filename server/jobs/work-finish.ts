@@ -3,6 +3,7 @@ import { type Kysely, sql } from 'kysely'
 import type { Logger } from 'pino'
 import type { Database, Tables } from '#core/database.ts'
 import { createGroup } from '#core/grouped.ts'
+import { systemErrorCode } from '#core/system-error.ts'
 import type { Claim, FinishedWork } from './work.ts'
 import { type Ending, finishWork, vacuumWork } from './work-queries.ts'
 
@@ -55,7 +56,7 @@ export function createFinisher<Detail>(options: FinisherOptions<Detail>): Finish
           options.log.info({ work: entry.ending.claim.item.id }, 'result dropped: the work was taken over')
         break
       } catch (error) {
-        if (await isReachable(options.database)) faults += 1
+        if (!isTrouble(error) && (await isReachable(options.database))) faults += 1
         if (faults >= maxFaults) {
           options.log.error({ err: error, work: entry.ending.claim.item.id }, 'result can not be recorded')
           await bury(options, entry.ending.claim, error)
@@ -91,6 +92,14 @@ function endClaims<Detail>(
     if (finished.length > 0) await options.record?.(db, finished)
     return held
   })
+}
+
+/** Classes of SQLSTATE that say nothing about a result: connections, deadlocks, a full disk, a server that stops. */
+const troubles = ['08', '25', '40', '53', '55', '57', '58']
+
+function isTrouble(error: unknown): boolean {
+  const code = systemErrorCode(error)
+  return code !== undefined && code.length === 5 && troubles.includes(code.slice(0, 2))
 }
 
 async function isReachable(database: Database): Promise<boolean> {

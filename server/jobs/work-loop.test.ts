@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { after, describe, test } from 'node:test'
+import { sql } from 'kysely'
 import pg from 'pg'
 import { type Database, openDatabase } from '#core/database.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
@@ -245,6 +246,22 @@ describe('a result', () => {
       .where('id', '=', 'poison')
       .executeTakeFirst()
     assert.equal(dead?.error, 'The result could not be recorded: bad row')
+  })
+
+  test('is not given up while the disk is full', { timeout: 20_000 }, async (t) => {
+    await addWork(database, [{ id: 'delivered' }])
+    let attempts = 0
+    startLoop(t, database, async () => done, {
+      record: async (db) => {
+        attempts += 1
+        const full = `raise exception using errcode = 'disk_full'`
+        if (attempts <= 5) await sql.raw(`do $$ begin ${full}; end $$`).execute(db)
+      },
+    })
+    await until(async () => (await countWork(database)) === 0)
+    assert.equal(attempts, 6)
+    const { rows } = await sql`select from dead_work where id = 'delivered'`.execute(database.system)
+    assert.deepEqual(rows, [])
   })
 
   test('is "retry" when the run throws', async (t) => {
