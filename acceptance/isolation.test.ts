@@ -33,6 +33,8 @@ const newSubscription = {
   customer: { email: 'juan@email.com' },
 }
 
+const newReplay = { from: '2026-01-01T00:00:00Z', tenant_ids: ['tableflow_123'] }
+
 /** Everything that a tenant of TableFlow can have, one of each. */
 const theirs = await makeOneOfEach()
 const ids: Record<string, string> = theirs
@@ -61,8 +63,10 @@ async function makeOneOfEach() {
   await tableflow.ok('PUT', '/webhooks/catalog/order.paid', { version: 1, schema: {} })
   await makeTenantKey('tableflow_123')
   const payments = await makePayments()
+  const { id: replay } = await tableflow.ok<{ id: string }>('POST', '/webhooks/replays', newReplay)
   return {
     ...payments,
+    replay,
     product: 'tableflow',
     tenant: 'tableflow_123',
     message,
@@ -125,6 +129,13 @@ const reaches: Record<string, [path: string, body?: object]> = {
   listEvents: ['/webhooks/events?tenant_id=:tenant'],
   getEvent: ['/webhooks/events/:event'],
   replayEvent: ['/webhooks/events/:event/replay', {}],
+  startReplay: ['/webhooks/replays', newReplay],
+  getReplay: ['/webhooks/replays/:replay'],
+  pauseReplay: ['/webhooks/replays/:replay/pause'],
+  resumeReplay: ['/webhooks/replays/:replay/resume'],
+  cancelReplay: ['/webhooks/replays/:replay/cancel'],
+  getAuditHead: ['/webhooks/audit?tenant_id=:tenant'],
+  exportAudit: ['/webhooks/audit/export?tenant_id=:tenant'],
   publishEvents: ['/events', { tenant_id: 'tableflow_123', type: 'order.paid', data: {} }],
   saveEventType: ['/webhooks/catalog/order.paid', { product_id: 'tableflow', version: 2, schema: {} }],
   getEventType: ['/webhooks/catalog/order.paid?product_id=:product'],
@@ -188,10 +199,10 @@ const reaches: Record<string, [path: string, body?: object]> = {
   getReconciliation: ['/payments/reconciliations/:reconciliation'],
 }
 
-/** Operations that name nobody, tested on their own below. */
-const others = ['createProduct', 'listProducts', 'listTenants', 'listEventTypes']
 /** What anybody may read: public keys of endpoints that have some. */
 const open = ['getPublishedKeys']
+/** Operations that name nobody, tested on their own below. */
+const others = ['createProduct', 'listProducts', 'listTenants', 'listEventTypes', 'listReplays']
 /** What only the operator may do. */
 const operators = ['listDeadJobs', 'retryDeadJob', 'getJob']
 
@@ -278,6 +289,16 @@ describe('lists show a caller its own', () => {
       assert.ok((await genda.ok<Owned>('GET', path)).data.length > 0)
     })
   }
+
+  test('GET /webhooks/replays shows Genda only its own, and a tenant only what its key began', async () => {
+    const { id } = await genda.ok<{ id: string }>('POST', '/webhooks/replays', { from: newReplay.from })
+    const { data } = await genda.ok<Owned>('GET', '/webhooks/replays')
+    assert.deepEqual(
+      data.map((replay) => replay.id),
+      [id],
+    )
+    assert.deepEqual((await gendaTenant.ok<Owned>('GET', '/webhooks/replays')).data, [])
+  })
 
   test('asking for another product’s tenants or endpoints by filter gives nothing of them', async () => {
     for (const path of ['/tenants?product_id=tableflow', '/webhooks/endpoints?product_id=tableflow']) {

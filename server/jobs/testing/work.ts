@@ -25,7 +25,8 @@ const longestWaitMs = 60_000
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + longestWaitMs
   while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`After ${longestWaitMs / 1000} s: still not ${String(condition)}`)
+    if (performance.now() > end)
+      throw new Error(`After ${longestWaitMs / 1000} s: still not ${String(condition)}`)
     await delay(5)
   }
 }

@@ -279,22 +279,16 @@ export interface OpenDelivery {
   run_at: Date
 }
 
-/** Deliveries of these events that are still to be tried; found by their lanes, since `work` has no index on what it refers to. */
-export function listOpenDeliveries(
+/** Deliveries of these events that are still to be tried: their ids begin with the time of the event's. */
+export async function listOpenDeliveries(
   db: Kysely<JobsTables & OutboundTables>,
   eventIds: readonly string[],
 ): Promise<OpenDelivery[]> {
-  return db
-    .selectFrom('work')
-    .select(['id', 'series', 'ref', 'run_at'])
-    .where('kind', '=', 'delivery')
-    .where('ref', 'in', eventIds)
-    .where(
-      sql<boolean>`lane = any (array(
-        select e.id || '/' || v.tenant_id || suffix
-        from events v join endpoints e on e.product_id = v.product_id
-        cross join (values (''), ('/retry'), ('/replay'), ('/replay/retry')) as lane_of (suffix)
-        where v.id = any (${eventIds})))`,
-    )
-    .execute()
+  const { rows } = await sql<OpenDelivery>`
+    select w.id, w.series, w.ref, w.run_at
+    from unnest(${eventIds}::text[]) as event (id)
+    cross join lateral (select 'dlv_' || substr(event.id, 5, 10) collate "C" as start) moment
+    join work w on w.id >= moment.start and w.id < moment.start || '~' and w.ref = event.id
+    where w.kind = 'delivery'`.execute(db)
+  return rows
 }

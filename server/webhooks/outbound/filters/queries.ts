@@ -17,6 +17,17 @@ export function letsThrough(body: string): RawBuilder<boolean> {
   return sql<boolean>`case when filter_path is null then true else event_matches(${body}, filter_path) end`
 }
 
+/** Which of these events pass the filter. */
+export async function findMatching(
+  db: Kysely<OutboundTables>,
+  eventIds: readonly string[],
+  path: string,
+): Promise<Set<string>> {
+  const { rows } = await sql<{ id: string }>`
+    select id from events where id = any (${eventIds}) and event_matches(body, ${path}::jsonpath)`.execute(db)
+  return new Set(rows.map(({ id }) => id))
+}
+
 /** Whether the body fulfils each of these, in their order: by the same function that fans events out. */
 export async function matchPaths(
   db: Kysely<OutboundTables>,

@@ -174,6 +174,17 @@ describe('a replay', () => {
     assert.equal(received('once.thing'), 2)
   })
 
+  test('sends only what passes the filter of the endpoint', async () => {
+    await happen(server.server.context, 'sieved.thing', 4)
+    const id = await createEndpoint({ events: ['sieved.*'], filter: { place: { $gte: 2 } } })
+    const told = await forecast({ endpoint_ids: [id] })
+    assert.deepEqual(countsOf(told), { 'sieved.thing never_fanned_out': 2 })
+    const { id: replayId } = await start({ endpoint_ids: [id] })
+    await untilReplay(own, replayId, ({ state }) => state === 'done')
+    await arrived('sieved.thing', 2)
+    assert.deepEqual(receiver.events.map(({ body }) => body['place']).toSorted(), [2, 3])
+  })
+
   test('leaves alone what is on its way', async () => {
     await happen(server.server.context, 'slow.thing', 3)
     const id = await createEndpoint({ events: ['slow.*'], max_per_second: 0.01 })

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Tables } from '#core/database.ts'
 import { wants } from '../events.ts'
+import { findMatching } from '../filters/queries.ts'
 import type { EndpointRow } from '../queries.ts'
 import { type Fate, listFates, listLog, type LoggedEvent } from './queries.ts'
 import type { Selection } from './selection.ts'
@@ -38,9 +39,10 @@ export async function readStretch(
     end: selection.end_id,
     limit: eventsPerStretch,
   })
-  const wanted = logged
+  const ofTypes = logged
     .map((event, index) => ({ event, place: index + 1 }))
     .filter(({ event }) => isWanted(selection, endpoint, event))
+  const wanted = await filterBodies(db, endpoint, ofTypes)
   const fates = await listFates(
     db,
     endpoint.id,
@@ -54,6 +56,17 @@ export async function readStretch(
   })
   const last = logged.length === eventsPerStretch ? logged.at(-1)?.id : undefined
   return { candidates, lookedAt: logged.length, last }
+}
+
+async function filterBodies<Entry extends { event: LoggedEvent }>(
+  db: Kysely<Tables>,
+  { filter_path: path }: EndpointRow,
+  entries: Entry[],
+): Promise<Entry[]> {
+  if (path === null || entries.length === 0) return entries
+  const ids = entries.map(({ event }) => event.id)
+  const matching = await findMatching(db, ids, path)
+  return entries.filter(({ event }) => matching.has(event.id))
 }
 
 function soleOf(tenantIds: readonly string[] | null): string | undefined {
