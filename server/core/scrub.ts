@@ -18,6 +18,7 @@ const knownShapes: readonly RegExp[] = [
   /\bAIza[\w-]{30,}/g,
   /\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]*/g,
   /(\bhttps?:\/\/)[^\s/@:"'<>]{0,256}:[^\s/@"'<>]{0,256}(?=@)/gi,
+  /(\b(?:nats|tls):\/\/)[^\s/@"'<>]{1,512}(?=@)/gi,
   /((?:\b|_)(?:access_token|auth_?token|api_?key|client_secret|app_?secret|appsecret_proof|password)["']?\s*(?:=|:|%3D|%3A)\s*["']?)[^\s"'&,;<>]{4,}/gi,
 ]
 

@@ -1,18 +1,21 @@
 import { openDatabase } from '#core/database.ts'
+import { createSharedWorkLoop } from '../open-work-loop.ts'
+import type { WorkItem, WorkResult } from '../work.ts'
 import { createWorkLoop } from '../work-loop.ts'
-import { silent } from './work.ts'
+import { openTestQueue } from './nats.ts'
+import { loopOptions } from './work.ts'
 
 /** A worker process to be killed: finishes items named `quick…`, hangs in all others, prints what it starts. */
-const [app, system, leaseSeconds] = process.argv.slice(2)
+const [app, system, leaseSeconds, queueUrl = ''] = process.argv.slice(2)
 const database = openDatabase({ urls: { app: String(app), system: String(system) }, onError: () => {} })
-createWorkLoop({
-  database,
-  kind: 'delivery',
+const options = {
+  ...loopOptions(database),
   leaseSeconds: Number(leaseSeconds),
-  log: silent,
-  now: () => new Date(),
-  run: (item) => {
+  run: (item: WorkItem): Promise<WorkResult> => {
     process.stdout.write(`${item.id}\n`)
     return item.id.startsWith('quick') ? Promise.resolve({ kind: 'done' }) : new Promise(() => {})
   },
-}).start()
+}
+const loop =
+  queueUrl === '' ? createWorkLoop(options) : createSharedWorkLoop(options, openTestQueue(database, queueUrl))
+loop.start()

@@ -4,7 +4,7 @@ import type { Context } from '#core/context.ts'
 import type { Database } from '#core/database.ts'
 import { platformLane } from '../queries.ts'
 import type { WorkItem, WorkKind, WorkResult } from '../work.ts'
-import { createWorkLoop, type WorkLoopOptions } from '../work-loop.ts'
+import { createWorkLoop, type WorkLoop, type WorkLoopOptions } from '../work-loop.ts'
 
 export const silent = pino({ level: 'silent' })
 
@@ -85,29 +85,27 @@ export function readWork(database: Database, id: string) {
   return database.system.selectFrom('work').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
-interface Test {
+export interface Test {
   after(work: () => Promise<void>): void
 }
 
-/** A started loop over `delivery` work that ends with the test. */
-export function startLoop(
+export type StartLoop = (
   test: Test,
   database: Database,
   run: (item: WorkItem, signal: AbortSignal) => Promise<WorkResult>,
-  options: Partial<WorkLoopOptions> = {},
-) {
-  const loop = createWorkLoop({
-    database,
-    kind: 'delivery',
-    leaseSeconds: 30,
-    log: silent,
-    now: () => new Date(),
-    ...options,
-    run,
-  })
+  options?: Partial<WorkLoopOptions>,
+) => WorkLoop
+
+/** A started loop over `delivery` work that ends with the test. */
+export const startLoop: StartLoop = (test, database, run, options) => {
+  const loop = createWorkLoop({ ...loopOptions(database), ...options, run })
   test.after(() => loop.stop(0))
   loop.start()
   return loop
+}
+
+export function loopOptions(database: Database) {
+  return { database, kind: 'delivery' as const, leaseSeconds: 30, log: silent, now: () => new Date() }
 }
 
 /** The part of a context that jobs need. */
