@@ -1,8 +1,10 @@
 import type { Module } from '#core/module.ts'
+import { jobGauges } from './backlog.ts'
 import { ownJobs } from './jobs.ts'
 import { routes } from './routes.ts'
 import { createJobWorkers } from './workers.ts'
 
+export { backlogGauges } from './backlog.ts'
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
 export { insertWork, type NewWork } from './new-work.ts'
 export type { JobsTables } from './tables.ts'
@@ -18,4 +20,5 @@ export const jobs: Module = {
   routes,
   jobs: ownJobs,
   workers: createJobWorkers,
+  gauges: jobGauges,
 }

@@ -1,5 +1,6 @@
 import type { Module } from '#core/module.ts'
 import { createDispatcher } from './dispatch.ts'
+import { gauges } from './metrics/gauges.ts'
 import { ownEvents } from './own-events.ts'
 import { routes } from './routes.ts'
 
@@ -14,5 +15,6 @@ export const outboundWebhooks: Module = {
   migrations: new URL('./migrations/', import.meta.url),
   events: ownEvents,
   routes,
+  gauges,
   workers: (context) => [createDispatcher(context)],
 }
