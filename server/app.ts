@@ -16,6 +16,7 @@ import type { App, Module } from '#core/module.ts'
 import { refuseConnection, sendProblem } from '#core/problem.ts'
 import { traceIdFrom } from '#core/trace.ts'
 import { authenticate, type Caller, requireScope, type Scope } from '#tenants'
+import { measureRequests, scrapeRoute } from './metrics.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -57,9 +58,11 @@ export async function createApp(context: Context, modules: readonly Module[]): P
   )
   readJsonBodies(app)
   addAuthentication(app, context)
+  measureRequests(app, context)
   await addReference(app)
   app.get('/health', { config: { public: true }, schema: { hide: true } }, async () => ({ status: 'ok' }))
   app.get('/ready', { config: { public: true }, schema: { hide: true } }, async () => checkReadiness(context))
+  scrapeRoute(app, context)
   for (const module of modules) {
     await app.register(async (scope) => module.routes?.(scope as unknown as App, context, modules))
   }

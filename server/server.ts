@@ -5,11 +5,15 @@ import { openDatabase } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
 import { createLogger } from '#core/logger.ts'
 import { migrateDatabase } from '#core/migrate.ts'
-import type { Module, Worker } from '#core/module.ts'
+import { createMetrics } from '#core/metrics/metrics.ts'
+import { createProcessGauges, databaseGauges } from '#core/metrics/process-gauges.ts'
+import { startPush } from '#core/metrics/push.ts'
+import type { App, Module, Worker } from '#core/module.ts'
 import { createOutbound } from '#core/outbound.ts'
 import { provideDatabase, provideMasterKeys } from '#core/startup.ts'
 import { issueFirstAdminKey } from '#tenants'
 import { createApp } from './app.ts'
+import { createScrapeApp } from './metrics.ts'
 import { migrationSources, modules } from './modules.ts'
 
 export type Role = 'api' | 'worker' | 'all'
@@ -57,9 +61,21 @@ export async function startServer(config: Config, options: StartOptions = {}): P
       await database.close()
     })
     const now = options.now ?? (() => new Date())
-    const context: Context = { config, database, providerOutbound, endpointOutbound, masterKeys, now, log }
+    const metrics = createMetrics({ serviceName: config.serviceName, now, log })
+    const context: Context = {
+      config,
+      database,
+      providerOutbound,
+      endpointOutbound,
+      masterKeys,
+      now,
+      log,
+      metrics,
+    }
+    stops.push(measure(context, chosen))
     const newAdminKey = await issueFirstAdminKey(context)
     const role = options.role ?? 'all'
+    if (config.metricsPort !== undefined) await listenForScrapes(context, config.metricsPort, stops)
     stops.push(startAll(chosen.flatMap((module) => module.links?.(context) ?? [])))
     if (role !== 'api')
       stops.push(startAll(chosen.flatMap((module) => module.workers?.(context, chosen) ?? [])))
@@ -69,6 +85,29 @@ export async function startServer(config: Config, options: StartOptions = {}): P
     await stop()
     throw error
   }
+}
+
+/** What is looked up for metrics, and their way out, where they are sent. */
+function measure(context: Context, chosen: readonly Module[]): () => Promise<void> {
+  const { config, database, metrics, providerOutbound: outbound, log } = context
+  const ofProcess = createProcessGauges()
+  const ofModules = chosen.flatMap((module) => module.gauges?.(context) ?? [])
+  for (const source of [ofProcess, databaseGauges(database), ...ofModules]) metrics.addGauges(source)
+  const push = config.push && startPush(config.push, { metrics, outbound, log })
+  return async () => {
+    await push?.stop()
+    ofProcess.stop()
+  }
+}
+
+async function listenForScrapes(
+  context: Context,
+  port: number,
+  stops: Array<() => Promise<void>>,
+): Promise<void> {
+  const app = createScrapeApp(context)
+  stops.push(() => app.close())
+  await listenOn(app, context.config.host, port)
 }
 
 function startAll(workers: readonly Worker[]): () => Promise<void> {
@@ -93,6 +132,12 @@ async function listen(
     clearInterval(idle)
     clearTimeout(slowest)
   })
+  await listenOn(app, host, port)
+  const bound = app.server.address() as AddressInfo
+  return `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${bound.port}`
+}
+
+async function listenOn(app: App, host: string, port: number): Promise<void> {
   try {
     await app.listen({ host, port })
   } catch (error) {
@@ -100,11 +145,9 @@ async function listen(
     throw new PipeError(
       'port_busy',
       500,
-      `Port ${port} is in use by another program. Stop it or set PORT to a free one.`,
+      `Port ${port} is in use by another program. Stop it or choose a free one.`,
     )
   }
-  const bound = app.server.address() as AddressInfo
-  return `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${bound.port}`
 }
 
 function chooseModules(names: readonly string[]): readonly Module[] {

@@ -3,6 +3,7 @@ import { loadConfig } from '../../server/core/config.ts'
 import type { Context } from '../../server/core/context.ts'
 import { openDatabase } from '../../server/core/database.ts'
 import { createLogger } from '../../server/core/logger.ts'
+import { createMetrics } from '../../server/core/metrics/metrics.ts'
 import { createOutbound } from '../../server/core/outbound.ts'
 import { generateMasterKey, parseMasterKey } from '../../server/core/sealing.ts'
 import { modules, providerIds } from '../../server/modules.ts'
@@ -14,14 +15,17 @@ const nowhere = 'postgres://nobody@127.0.0.1:1/none'
 export async function writeOpenApi(): Promise<string> {
   const outbound = createOutbound({ allowPrivateAddresses: false })
   const database = openDatabase({ urls: { app: nowhere, system: nowhere }, onError: () => {} })
+  const now = () => new Date(0)
+  const log = createLogger('silent')
   const context: Context = {
     config: loadConfig({}, providerIds),
     database,
     providerOutbound: outbound,
     endpointOutbound: outbound,
     masterKeys: { current: parseMasterKey(generateMasterKey()) },
-    now: () => new Date(0),
-    log: createLogger('silent'),
+    now,
+    log,
+    metrics: createMetrics({ serviceName: 'pipecore', now, log }),
   }
   const app = await createApp(context, modules)
   try {

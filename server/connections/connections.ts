@@ -6,6 +6,7 @@ import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { openSecret, type SecretCell, sealSecret } from '#tenants'
 import { maskCredentials, parseCredentials } from './credentials.ts'
+import { measureCall } from './metrics.ts'
 import type { CheckResult, Provider, ProviderContext } from './provider.ts'
 import {
   type ConnectionRow,
@@ -263,6 +264,7 @@ export function providerContext<Credentials>(
     outbound: context.providerOutbound,
     timeoutMs: context.config.providerTimeoutMs,
     now: context.now,
+    onCall: (call) => measureCall(context, provider.id, call),
   }
 }
 

@@ -53,7 +53,9 @@ export async function callProvider<Answer>(
   call: ProviderCall<Answer>,
   classify: (answer: ProviderAnswer) => NotDone,
 ): Promise<Outcome<{ answer: Answer }>> {
+  const began = performance.now()
   const outcome = await attemptCall(context, call, classify)
+  context.onCall?.({ outcome, durationMs: performance.now() - began })
   if (outcome.outcome === 'done') return outcome
   const secrets = listSecrets(context.credentials, call.headers)
   const { error } = outcome

@@ -46,6 +46,8 @@ export interface ProviderContext<Credentials> {
   outbound: Outbound
   timeoutMs: number
   now: () => Date
+  /** Told of every call that is over. */
+  onCall?: (call: { outcome: Outcome<unknown>; durationMs: number }) => void
 }
 
 export interface RawWebhook {

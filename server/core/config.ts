@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { PipeError, type FieldError } from './errors.ts'
+import type { PushTarget } from './metrics/push.ts'
 import { isMasterKey } from './sealing.ts'
 
 const port = z.coerce.number().int().min(1).max(65_535)
@@ -17,6 +18,16 @@ const origin = z
 const flag = z
   .enum(['true', 'false', '1', '0'], { error: 'must be true or false' })
   .transform((text) => text === 'true' || text === '1')
+
+const otlpHeaders = z.string().transform((text, context) => {
+  const pairs = text.split(',').map((pair) => pair.trim().split(/=(.*)/s))
+  try {
+    return Object.fromEntries(pairs.map(([name = '', value = '']) => [name, decodeURIComponent(value)]))
+  } catch {
+    context.addIssue({ code: 'custom', message: 'must be name=value,name=value with URL-encoded values' })
+    return z.NEVER
+  }
+})
 
 /** Every setting PipeCore reads from the environment. `docs/reference/settings.md` is generated from it. */
 export const settings = z.object({
@@ -87,6 +98,35 @@ export const settings = z.object({
     description:
       'Days after which the calls to payment providers and their answers are deleted. Payments are kept.',
   }),
+  PIPECORE_METRICS_TOKEN: z.string().min(24, 'must have at least 24 characters').optional().meta({
+    description:
+      'What a Prometheus sends as bearer token to read GET /metrics. Without it only the admin key may.',
+  }),
+  PIPECORE_METRICS_PORT: port.optional().meta({
+    description:
+      'Serves GET /metrics on a port of its own as well: the only way to scrape a process of `--role worker`.',
+  }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: origin.optional().meta({
+    description: 'Base URL of an OpenTelemetry receiver (OTLP over HTTP) that metrics are sent to.',
+  }),
+  OTEL_EXPORTER_OTLP_HEADERS: otlpHeaders.optional().meta({
+    description: 'Headers for that receiver: `name=value,name=value`, values URL-encoded.',
+  }),
+  OTEL_EXPORTER_OTLP_PROTOCOL: z
+    .enum(['http/protobuf', 'http/json'])
+    .default('http/protobuf')
+    .meta({ description: 'How metrics are written for that receiver.' }),
+  OTEL_METRIC_EXPORT_INTERVAL: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .max(3_600_000)
+    .default(60_000)
+    .meta({ description: 'Milliseconds between two sendings of metrics.' }),
+  OTEL_SERVICE_NAME: z
+    .string()
+    .default('pipecore')
+    .meta({ description: 'What metrics that are sent say they are from.' }),
   SANDBOX_PORT: port
     .default(10_090)
     .meta({ description: 'Port of the simulated providers that `npm start` brings along.' }),
@@ -109,6 +149,11 @@ export interface Config {
   endpointDisabledAfterDays: number
   messagesKeptDays: number
   paymentLogKeptDays: number
+  metricsToken: string | undefined
+  metricsPort: number | undefined
+  serviceName: string
+  /** Where metrics are sent, if anywhere. */
+  push: PushTarget | undefined
   sandboxPort: number
   /** Provider id → base URL that replaces the provider's own. */
   providerUrls: Readonly<Record<string, string>>
@@ -168,8 +213,23 @@ function toConfig(values: z.infer<typeof settings>, providerUrls: Record<string,
     endpointDisabledAfterDays: values.PIPECORE_ENDPOINT_DISABLED_AFTER_DAYS,
     messagesKeptDays: values.PIPECORE_MESSAGES_KEPT_DAYS,
     paymentLogKeptDays: values.PIPECORE_PAYMENT_LOG_KEPT_DAYS,
+    metricsToken: values.PIPECORE_METRICS_TOKEN,
+    metricsPort: values.PIPECORE_METRICS_PORT,
+    serviceName: values.OTEL_SERVICE_NAME,
+    push: pushTargetOf(values),
     sandboxPort: values.SANDBOX_PORT,
     providerUrls,
+  }
+}
+
+function pushTargetOf(values: z.infer<typeof settings>): PushTarget | undefined {
+  const url = values.OTEL_EXPORTER_OTLP_ENDPOINT
+  if (url === undefined) return undefined
+  return {
+    url,
+    headers: values.OTEL_EXPORTER_OTLP_HEADERS ?? {},
+    protocol: values.OTEL_EXPORTER_OTLP_PROTOCOL,
+    everyMs: values.OTEL_METRIC_EXPORT_INTERVAL,
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import type { Database } from './database.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import type { Outbound } from './outbound.ts'
 import type { MasterKeys } from './sealing.ts'
 
@@ -15,4 +16,5 @@ export interface Context {
   masterKeys: MasterKeys
   now: () => Date
   log: Logger
+  metrics: Metrics
 }

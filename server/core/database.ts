@@ -30,7 +30,17 @@ export interface Database {
   asSystem<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   /** Single statements outside a transaction. */
   system: Kysely<Tables>
+  pools(): readonly PoolUse[]
   close(): Promise<void>
+}
+
+export interface PoolUse {
+  pool: string
+  open: number
+  idle: number
+  /** Callers that wait for a connection. */
+  waiting: number
+  most: number
 }
 
 export interface DatabaseUrls {
@@ -57,10 +67,16 @@ export function openDatabase(options: DatabaseOptions): Database {
       lend(app, (session) => runTransaction(session, asTenantOf(scope), work, 'rollback')),
     asSystem: (work) => lend(system, (session) => runTransaction(session, undefined, work)),
     system: new Kysely<Tables>({ dialect: new PostgresDialect({ pool: system }) }),
+    pools: () => [useOf('app', app), useOf('system', system)],
     close: async () => {
       await Promise.all([app.end(), system.end()])
     },
   }
+}
+
+function useOf(name: string, pool: pg.Pool): PoolUse {
+  const { totalCount, idleCount, waitingCount, options } = pool
+  return { pool: name, open: totalCount, idle: idleCount, waiting: waitingCount, most: options.max }
 }
 
 function asTenantOf({ tenantId, productId }: TenantScope): string {

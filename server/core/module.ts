@@ -9,6 +9,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { z } from 'zod'
 import type { Context } from './context.ts'
 import type { TenantScope } from './database.ts'
+import type { GaugeSource } from './metrics/gauges.ts'
 
 /** A Fastify scope whose schemas are Zod. */
 export type App = FastifyInstance<
@@ -67,6 +68,8 @@ export interface Module {
   links?(context: Context): readonly Worker[]
   /** Long-lived loops of role `worker`. */
   workers?(context: Context, modules: readonly Module[]): readonly Worker[]
+  /** Figures that are looked up when somebody asks for them; every process has them. */
+  gauges?(context: Context): readonly GaugeSource[]
 }
 
 export interface Worker {

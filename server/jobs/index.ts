@@ -1,9 +1,11 @@
 import type { Module } from '#core/module.ts'
+import { jobGauges } from './backlog.ts'
 import { ownJobs } from './jobs.ts'
 import { routes } from './routes.ts'
 import { createQueueLinks } from './open-work-loop.ts'
 import { createJobWorkers } from './workers.ts'
 
+export { backlogGauges } from './backlog.ts'
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
 export { forgetDeadWork, hurryWork, insertWork, type NewWork } from './new-work.ts'
 export { findLastNumber, type Numbers, numberSeries, removeFromSeries } from './series-queries.ts'
@@ -22,4 +24,5 @@ export const jobs: Module = {
   jobs: ownJobs,
   links: createQueueLinks,
   workers: createJobWorkers,
+  gauges: jobGauges,
 }

@@ -4,6 +4,7 @@ import type { TenantScope } from '#core/database.ts'
 import { createGroup } from '#core/grouped.ts'
 import { createId } from '#core/ids.ts'
 import { type JobDefinition, type JobRun, RetryLater, type Worker } from '#core/module.ts'
+import { measureRun } from './metrics.ts'
 import { type AttemptRow, findJobs, findRevivedAttempt, insertAttempts, type JobRow } from './queries.ts'
 import type { AttemptOutcome } from './tables.ts'
 import type { FinishedWork, WorkItem, WorkResult } from './work.ts'
@@ -50,7 +51,11 @@ export function createJobRunner(context: Context, definitions: JobDefinitions): 
       if (job === undefined) return { kind: 'dead', error: 'The log of this job is gone.' }
       const definition = definitions.get(job.name)
       if (definition === undefined) return postponeUnknown(context, job)
-      return runJob(context, { definition, job, item, signal })
+      const began = performance.now()
+      const result = await runJob(context, { definition, job, item, signal })
+      const outcome = result.detail?.outcome ?? result.kind
+      measureRun(context, { job: job.name, outcome, durationMs: performance.now() - began })
+      return result
     },
     record: (db, finished) => insertAttempts(db, finished.flatMap(toAttemptRow)),
   })

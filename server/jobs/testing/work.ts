@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { Context } from '#core/context.ts'
 import type { Database } from '#core/database.ts'
+import { createMetrics } from '#core/metrics/metrics.ts'
 import { platformLane } from '../queries.ts'
 import type { WorkItem, WorkKind, WorkResult } from '../work.ts'
 import { createWorkLoop, type WorkLoop, type WorkLoopOptions } from '../work-loop.ts'
@@ -110,5 +111,6 @@ export function loopOptions(database: Database) {
 
 /** The part of a context that jobs need. */
 export function createJobContext(database: Database, now: () => Date): Context {
-  return { database, now, log: silent } as Context
+  const metrics = createMetrics({ serviceName: 'test', now, log: silent })
+  return { database, now, log: silent, metrics } as Context
 }

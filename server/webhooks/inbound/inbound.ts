@@ -8,6 +8,7 @@ import { createId } from '#core/ids.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { scrubHeaders } from '#core/scrub.ts'
 import { enqueueJobs, wakeWork } from '#jobs'
+import { measureWebhook } from './metrics.ts'
 import { findWebhook, type InboundWebhookRow, insertWebhooks } from './queries.ts'
 import { sealRequest, toRawWebhook } from './sealed-request.ts'
 
@@ -48,7 +49,10 @@ export async function receiveWebhook<Credentials>(
     )
   }
   const handshake = provider.handshake?.(webhook, newest.credentials)
-  if (handshake !== undefined) return handshake
+  if (handshake !== undefined) {
+    measureWebhook(context, provider.id, 'handshake')
+    return handshake
+  }
   const owner = connections.find((one) => inspect(webhook, receiver, one, context.now()) === undefined)
   if (owner === undefined) {
     const refusal = inspect(webhook, receiver, newest, context.now())
@@ -56,6 +60,7 @@ export async function receiveWebhook<Credentials>(
   }
   const row = toRow(context, webhook, receiver, owner ?? newest)
   await storeWebhook(context, { row, scope: receiver.scope, job: receiver.job })
+  measureWebhook(context, provider.id, 'stored')
   wakeWork('job')
   return provider.acknowledgement
 }
@@ -67,6 +72,7 @@ async function refuse<Credentials>(
   connection: OpenConnection<Credentials>,
   refusal: Refusal,
 ): Promise<never> {
+  measureWebhook(context, receiver.provider.id, `refused_${refusal.check}`)
   if (mayKeepRefusal(receiver.scope.tenantId, context.now())) {
     const row = toRow(context, webhook, receiver, connection, refusal)
     await context.database.asSystem(async (db) => {

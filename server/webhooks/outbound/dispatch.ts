@@ -23,6 +23,7 @@ import {
   type NewAttemptRow,
   updateEndpoint,
 } from './queries.ts'
+import { measureAttempt } from './metrics/deliveries.ts'
 import { nextWaitMs } from './retry-schedule.ts'
 
 /** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
@@ -82,6 +83,7 @@ async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResu
   const found = judge(context, { event, endpoint })
   if ('dead' in found) {
     const detail = { ...failed(found.dead), ...facts, outcome: 'dead' as const }
+    measureAttempt(context, item, detail)
     return { kind: 'dead', error: found.dead, detail }
   }
   if ('waitUntil' in found) return { kind: 'retry', runAt: found.waitUntil, counts: false }
@@ -90,7 +92,9 @@ async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResu
   const report =
     open === undefined ? failed(unopened) : await attemptDelivery(context, open, found.event, item.number)
   const result = resultOf(report, post, { now, event: found.event })
-  return { ...result, detail: { ...report, ...facts, outcome: outcomeOf(report, result) } }
+  const outcome = outcomeOf(report, result)
+  measureAttempt(context, item, { ...report, outcome })
+  return { ...result, detail: { ...report, ...facts, outcome } }
 }
 
 const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'

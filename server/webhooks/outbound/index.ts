@@ -1,6 +1,7 @@
 import type { Module } from '#core/module.ts'
 import { auditJobs } from './audit/jobs.ts'
 import { createDispatcher } from './dispatch.ts'
+import { gauges } from './metrics/gauges.ts'
 import { ownEvents } from './own-events.ts'
 import { replayEndpoint } from './replays/replay-job.ts'
 import { routes } from './routes.ts'
@@ -18,5 +19,6 @@ export const outboundWebhooks: Module = {
   events: ownEvents,
   jobs: [replayEndpoint, ...auditJobs],
   routes,
+  gauges,
   workers: (context) => [createDispatcher(context)],
 }

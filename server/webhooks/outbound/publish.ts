@@ -10,6 +10,7 @@ import { type Caller, scopeFor, scopesFor } from '#tenants'
 import { findCheckedType } from './checked-types.ts'
 import { toEventRow } from './events.ts'
 import { checkData, createCheckBudget } from './json-schema.ts'
+import { measureBatch } from './metrics/deliveries.ts'
 import { callRecordEvents, type EventRow } from './queries.ts'
 import { maxBatch, OwnEvent, OwnEvents, type PublishedEvents } from './schema.ts'
 
@@ -41,7 +42,7 @@ export async function publishEvents(
   if (key !== undefined) {
     const owner = isBatch ? ownerOfAnswers(caller) : (row?.tenant_id ?? '')
     ids = await storeUnderKey(context, rows, { owner, key, request: body })
-  } else if (isBatch) await recordRows(context.database.system, rows, context.now())
+  } else if (isBatch) await recordRows(context, context.database.system, rows)
   else if (row !== undefined) await storeEvent(context, row)
   wakeWork('delivery')
   const data = ids.map((id) => ({ id }))
@@ -184,14 +185,15 @@ async function storeUnderKey(
   const request = { key: once.key, operation: 'events.publish', request: once.request }
   return context.database.asSystem((db) =>
     runOnce(db, { tenantId: once.owner }, request, async () => {
-      await recordRows(db, rows, context.now())
+      await recordRows(context, db, rows)
       return rows.map(({ id }) => id)
     }),
   )
 }
 
-async function recordRows(db: Kysely<Tables>, rows: readonly EventRow[], now: Date): Promise<void> {
-  await sql`select ${callRecordEvents(rows, now)}`.execute(db)
+async function recordRows(context: Context, db: Kysely<Tables>, rows: readonly EventRow[]): Promise<void> {
+  await sql`select ${callRecordEvents(rows, context.now())}`.execute(db)
+  measureBatch(context, rows.length)
 }
 
 const mostPerStatement = 256
@@ -204,7 +206,7 @@ function storeEvent(context: Context, row: EventRow): Promise<void> {
   const store = createGroup<EventRow, void>({
     maxSize: mostPerStatement,
     flush: async (rows) => {
-      await recordRows(context.database.system, rows, context.now())
+      await recordRows(context, context.database.system, rows)
       return rows.map(() => undefined)
     },
   })

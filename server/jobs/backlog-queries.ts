@@ -1,0 +1,53 @@
+import { type Kysely, sql } from 'kysely'
+import { otherLabel } from '#core/metrics/metrics.ts'
+import type { JobsTables } from './tables.ts'
+import type { WorkKind } from './work.ts'
+
+type Db = Kysely<JobsTables>
+
+export interface BacklogShare {
+  /** A series; all beyond the largest together are one. */
+  series: string
+  due: number
+  later: number
+  oldest_due: Date | null
+}
+
+/**
+ * What waits, by series, the largest first; what stands behind other work is not due. One pass over the index
+ * `work_due`, which holds all that is asked for: a million rows take a fraction of a second. With `most` 0 there is one share, also when nothing waits.
+ */
+export async function readBacklog(
+  db: Db,
+  { kind, now, most }: { kind: WorkKind; now: Date; most: number },
+): Promise<BacklogShare[]> {
+  const { rows } = await sql<BacklogShare>`
+    with lanes as (
+      select lane, count(*) filter (where run_at <= ${now}) as due, count(*) filter (where run_at > ${now}) as later,
+        min(run_at) filter (where run_at <= ${now}) as oldest_due
+        from work where kind = ${kind} and not blocked group by lane
+      union all
+      select lane, 0, count(*), null from work where kind = ${kind} and order_key is not null and blocked group by lane
+    ),
+    shares as (
+      select split_part(lane, '/', 1) as series, sum(due) as due, sum(later) as later, min(oldest_due) as oldest_due
+        from lanes group by 1
+    ),
+    ranked as (
+      select *, row_number() over (order by due + later desc, series) as place from shares
+    )
+    select case when place <= ${most} then series else ${otherLabel} end as series,
+      sum(due)::bigint as due, sum(later)::bigint as later, min(oldest_due) as oldest_due
+      from ranked group by 1 order by min(place)`.execute(db)
+  const nothing = { series: otherLabel, due: 0, later: 0, oldest_due: null }
+  return rows.length === 0 ? [nothing] : rows
+}
+
+export async function countDeadJobs(db: Db): Promise<number> {
+  const { count } = await db
+    .selectFrom('dead_work')
+    .select((select) => select.fn.countAll<number>().as('count'))
+    .where('kind', '=', 'job')
+    .executeTakeFirstOrThrow()
+  return count
+}
