@@ -1,7 +1,7 @@
 import type { Module } from '#core/module.ts'
 import { ownJobs } from './jobs.ts'
 import { routes } from './routes.ts'
-import { createQueueLinks } from './shared-work.ts'
+import { createQueueLinks } from './queued-work.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
@@ -10,7 +10,7 @@ export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
 export { changeSeries, type SeriesChange } from './work-queries.ts'
-export { openWorkLoop } from './shared-work.ts'
+export { openWorkLoop } from './queued-work.ts'
 export type { WorkLoopOptions } from './work-loop.ts'
 
 export const jobs: Module = {

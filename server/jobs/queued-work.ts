@@ -56,7 +56,7 @@ export function createSharedWorkLoop<Detail>(options: WorkLoopOptions<Detail>, q
   const hand = createHand(options, queue, capacityOf(options))
   const feeder = createFeeder(options, queue)
   const alone = createWorkLoop(options, () => !queue.isReady())
-  queue.onChange(alone.wake)
+  queue.onChange(() => alone.wake())
   const parts = [hand, feeder, alone]
   return {
     name: `${options.kind} work`,
