@@ -8,7 +8,7 @@ import { startNats } from './nats-process.ts'
 
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
 const backlog = Number(process.env['BENCH_EVENTS'] ?? 10_000)
-const paced = { perSecond: 200, seconds: 5 }
+const paced = { perSecond: Number(process.env['BENCH_RATE'] ?? 200), seconds: 5 }
 
 interface Side {
   name: string

@@ -2,7 +2,7 @@ import type { Module } from '#core/module.ts'
 import { jobGauges } from './backlog.ts'
 import { ownJobs } from './jobs.ts'
 import { routes } from './routes.ts'
-import { createQueueLinks } from './open-work-loop.ts'
+import { createQueueLinks } from './queued-work.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { backlogGauges } from './backlog.ts'
@@ -13,7 +13,7 @@ export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
 export { changeSeries, type SeriesChange } from './work-queries.ts'
-export { openWorkLoop } from './open-work-loop.ts'
+export { openWorkLoop } from './queued-work.ts'
 export type { WorkLoopOptions } from './work-loop.ts'
 
 export const jobs: Module = {

@@ -10,12 +10,12 @@ import { createTestDatabase } from '#core/testing/database.ts'
 import { readNatsUrl } from './nats-connection.ts'
 import { openNatsQueue } from './nats-queue.ts'
 import { readQueueName } from './queue-queries.ts'
-import { createSharedWorkLoop } from './open-work-loop.ts'
+import { createSharedWorkLoop } from './queued-work.ts'
 import { testWorkLoop } from './testing/conformance.ts'
-import { findNats, lacksNatsServer, startLoopOver, startNatsServer } from './testing/nats.ts'
+import { findNats, lacksNatsServer, openTestQueue, startLoopOver, startNatsServer } from './testing/nats.ts'
 import { addWork, countWork, itemsOf, loopOptions, silent, until } from './testing/work.ts'
 import { changeSeries } from './work-queries.ts'
-import type { WorkItem } from './work.ts'
+import { createFeeder } from './work-feeder.ts'
 
 const conforming = await createTestDatabase({ after })
 const { database, urls } = await createTestDatabase({ after })
@@ -66,36 +66,40 @@ describe('over NATS', { skip: shared.skip }, () => {
   })
 
   test('limits hold while another process takes over the claiming', { timeout: 60_000 }, async (t) => {
-    await changeSeries(database.system, 'changing', { mostRunning: 2 })
-    const items = Array.from({ length: 60 }, (_, index) => ({
-      id: `changing-${String(index).padStart(3, '0')}`,
-      lane: `changing/${index % 3}`,
-      series: 'changing',
+    await changeSeries(database.system, 'limited', { mostRunning: 2 })
+    const limited = ['limited-1', 'limited-2', 'limited-3'].map((id) => ({
+      id,
+      lane: 'limited/x',
+      series: 'limited',
     }))
-    await addWork(database, items)
-    let running = 0
-    let most = 0
+    await addWork(database, limited)
+    const queue = openTestQueue(database, shared.url)
+    t.after(() => queue.close())
+    const first = createFeeder(loopOptions(database), queue)
+    t.after(() => first.stop(0))
+    await until(() => queue.isReady())
+    first.start()
+    const readOwner = async () => {
+      const feeders = await database.system.selectFrom('work_feeders').select('owner').execute()
+      return feeders[0]?.owner
+    }
+    await until(async () => typeof (await readOwner()) === 'string')
+    const owner = await readOwner()
+    const end = Promise.withResolvers<typeof done>()
     const runs: string[] = []
-    const run = async ({ id }: WorkItem) => {
-      running += 1
-      most = Math.max(most, running)
+    startLoopOver(shared.url)(t, database, async ({ id }) => {
       runs.push(id)
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      running -= 1
-      return done
-    }
-    const startLoop = startLoopOver(shared.url)
-    const loops = [1, 2, 3].map(() => startLoop(t, database, run))
-    for (const [index, loop] of loops.slice(0, 2).entries()) {
-      await until(() => runs.length > (index + 1) * 10)
-      await loop.stop(1_000)
-    }
+      return id === 'free' ? done : end.promise
+    })
+    await until(() => runs.length === 2)
+    assert.equal(await readOwner(), owner)
+    await first.stop(0)
+    await addWork(database, [{ id: 'free' }])
+    await until(() => runs.includes('free'))
+    assert.deepEqual(runs, ['limited-1', 'limited-2', 'free'])
+    end.resolve(done)
     await until(async () => (await countWork(database)) === 0)
-    assert.equal(most, 2)
-    assert.deepEqual(
-      runs.toSorted(),
-      items.map(({ id }) => id),
-    )
+    assert.equal(runs.at(-1), 'limited-3')
   })
 })
 

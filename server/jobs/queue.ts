@@ -23,7 +23,7 @@ export type OfferedWork = z.infer<typeof OfferedWork>
 export interface Taking {
   most: number
   signal: AbortSignal
-  onOffer(work: OfferedWork): void
+  onOffer: (work: OfferedWork) => void
 }
 
 /** What processes tell each other. Any of it may get lost. */

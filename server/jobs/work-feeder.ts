@@ -49,12 +49,13 @@ export function createFeeder(options: FeederOptions, queue: WorkQueue): WorkLoop
   let timer: NodeJS.Timeout | undefined
   return {
     name: `${options.kind} feeder`,
-    wake: loop.wake,
+    wake: () => loop.wake(),
     start() {
       timer ??= setInterval(takeTurn, renewMs)
       queue.onChange(takeTurn)
-      queue.hear('wake', loop.wake)
+      queue.hear('wake', () => loop.wake())
       loop.start()
+      takeTurn()
     },
     async stop(graceMs) {
       state.stopping = true

@@ -5,22 +5,26 @@ import type { Claim } from './work.ts'
 import type { Capacity } from './work-loop.ts'
 import { keyOf } from './work-offers.ts'
 import { extendWork } from './work-queries.ts'
-import { createRunner, type RunnerOptions } from './work-runs.ts'
+import { createRunner, type Runner, type RunnerOptions } from './work-runs.ts'
 
 export interface Hand {
   start(): void
   stop(graceMs: number): Promise<void>
 }
 
-interface HandState<Detail> {
-  options: RunnerOptions<Detail>
+interface HandState {
+  id: string
+  options: Pick<RunnerOptions, 'now' | 'leaseSeconds'>
   queue: WorkQueue
   capacity: Capacity
+  runner: Runner
+  /** Whether a claim still holds its lease, which is prolonged. */
+  confirm: (claim: Claim) => Promise<boolean>
   running: number
   /** Offers that were asked for and did not come yet. */
   asked: number
   freed: string[]
-  stopping: boolean
+  leaving: AbortController
 }
 
 const heartbeatMs = 1_000
@@ -34,93 +38,70 @@ export function createHand<Detail>(
   queue: WorkQueue,
   capacity: Capacity,
 ): Hand {
-  const id = randomUUID()
-  const state: HandState<Detail> = {
+  const state: HandState = {
+    id: randomUUID(),
     options,
     queue,
     capacity,
+    runner: createRunner(options, 4 * capacity.slots),
+    confirm: createGroup<Claim, boolean>({
+      maxSize: mostConfirmed,
+      flush: (claims) => extendWork(options.database.system, claims, options.leaseSeconds),
+    }),
     running: 0,
     asked: 0,
     freed: [],
-    stopping: false,
+    leaving: new AbortController(),
   }
-  const runner = createRunner(options, 4 * capacity.slots)
-  const confirm = createGroup<Claim, boolean>({
-    maxSize: mostConfirmed,
-    flush: (claims) => extendWork(options.database.system, claims, options.leaseSeconds),
-  })
-  const endings: (() => void)[] = []
-  const leaving = new AbortController()
-
-  function ask(): void {
-    if (state.stopping || !queue.isReady() || runner.isBehind()) return
-    const { slots } = capacity
-    const free = slots - state.running - state.asked
-    // A few at a time, or one alone where nothing else would ask.
-    if (free < (state.asked > 0 ? Math.ceil(slots / 8) : 1)) return
-    void takeOffers(state, {
-      most: free,
-      signal: leaving.signal,
-      onOffer: (offer) => void begin(offer),
-    }).then((isThere) => isThere && ask())
-  }
-
-  async function begin(offer: OfferedWork): Promise<void> {
-    state.running += 1
-    const claim = await accept(offer).catch(() => undefined)
-    if (claim !== undefined && state.stopping) runner.giveBack(claim)
-    else if (claim !== undefined) await runner.run(claim).freed
-    state.running -= 1
-    tellFreed(state, keyOf(offer))
-    ask()
-  }
-
-  /** @returns undefined when the lease may have ended on the way. */
-  async function accept({ item, token, claimedAt }: OfferedWork): Promise<Claim | undefined> {
-    const ageMs = options.now().getTime() - claimedAt.getTime()
-    const claim = { item, token, limits: undefined, claimedAt: performance.now() }
-    if (ageMs > -skewMs && ageMs < (options.leaseSeconds * 1000) / 2)
-      return { ...claim, claimedAt: claim.claimedAt - Math.max(0, ageMs) }
-    return (await confirm(claim)) ? claim : undefined
-  }
-
-  const announce = () => {
-    queue.tell('hands', { hand: id, ...capacity })
-    ask()
-  }
+  let heartbeat: NodeJS.Timeout | undefined
+  let endLeases: (() => void) | undefined
   return {
     start() {
-      const heartbeat = setInterval(announce, heartbeatMs)
-      queue.onChange(announce)
-      endings.push(
-        () => clearInterval(heartbeat),
-        runner.start(() => undefined),
-      )
+      heartbeat ??= setInterval(() => announce(state), heartbeatMs)
+      endLeases ??= state.runner.start(() => undefined)
+      queue.onChange(() => announce(state))
+      announce(state)
     },
     async stop(graceMs) {
-      state.stopping = true
-      queue.tell('hands', { hand: id, slots: 0, laneCap: 0 })
-      leaving.abort()
-      await runner.stop(graceMs)
-      for (const end of endings) end()
+      clearInterval(heartbeat)
+      queue.tell('hands', { hand: state.id, slots: 0, laneCap: 0 })
+      state.leaving.abort()
+      await state.runner.stop(graceMs)
+      endLeases?.()
     },
   }
 }
 
+function announce(state: HandState): void {
+  if (state.leaving.signal.aborted) return
+  state.queue.tell('hands', { hand: state.id, ...state.capacity })
+  ask(state)
+}
+
+function ask(state: HandState): void {
+  const { queue, runner, capacity, leaving } = state
+  if (leaving.signal.aborted || !queue.isReady() || runner.isBehind()) return
+  const free = capacity.slots - state.running - state.asked
+  // A few at a time, or one alone where nothing else is asked for.
+  if (free < (state.asked > 0 ? Math.ceil(capacity.slots / 8) : 1)) return
+  void takeOffers(state, free).then((isThere) => isThere && ask(state))
+}
+
 /** @returns whether the queue was there. */
-async function takeOffers<Detail>(
-  state: HandState<Detail>,
-  { most, signal, onOffer }: Taking,
-): Promise<boolean> {
+async function takeOffers(state: HandState, most: number): Promise<boolean> {
   let missing = most
   state.asked += most
-  const onTaken = (offer: OfferedWork) => {
-    missing -= 1
-    state.asked -= 1
-    onOffer(offer)
+  const taking: Taking = {
+    most,
+    signal: state.leaving.signal,
+    onOffer(offer) {
+      missing -= 1
+      state.asked -= 1
+      void runOffer(state, offer)
+    },
   }
   try {
-    await state.queue.take({ most, signal, onOffer: onTaken })
+    await state.queue.take(taking)
     return true
   } catch {
     return false
@@ -129,8 +110,30 @@ async function takeOffers<Detail>(
   }
 }
 
+async function runOffer(state: HandState, offer: OfferedWork): Promise<void> {
+  state.running += 1
+  const claim = await accept(state, offer).catch(() => undefined)
+  if (claim !== undefined && state.leaving.signal.aborted) state.runner.giveBack(claim)
+  else if (claim !== undefined) await state.runner.run(claim).freed
+  state.running -= 1
+  tellFreed(state, keyOf(offer))
+  ask(state)
+}
+
+/** @returns undefined when the lease ended on the way. */
+async function accept(
+  { options, confirm }: HandState,
+  { item, token, claimedAt }: OfferedWork,
+): Promise<Claim | undefined> {
+  const ageMs = options.now().getTime() - claimedAt.getTime()
+  const claim = { item, token, limits: undefined, claimedAt: performance.now() }
+  if (ageMs > -skewMs && ageMs < (options.leaseSeconds * 1000) / 2)
+    return { ...claim, claimedAt: claim.claimedAt - Math.max(0, ageMs) }
+  return (await confirm(claim)) ? claim : undefined
+}
+
 /** Those of one turn of the event loop are told together. */
-function tellFreed<Detail>({ queue, freed }: HandState<Detail>, key: string): void {
+function tellFreed({ queue, freed }: HandState, key: string): void {
   if (freed.push(key) > 1) return
   setImmediate(() => queue.tell('freed', { claims: freed.splice(0) }))
 }

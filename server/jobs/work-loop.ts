@@ -190,10 +190,10 @@ async function pause(state: LoopState, durationMs: number): Promise<void> {
 }
 
 function demandOf(state: LoopState): Demand | undefined {
-  const { runner, capacity } = state.claiming
-  const now = capacity()
+  const { claiming } = state
+  const now = claiming.capacity()
   if (now === undefined) giveBackWaiting(state, () => true)
-  if (now === undefined || runner.isBehind()) return undefined
+  if (now === undefined || claiming.runner.isBehind()) return undefined
   resizeSlots(state.slots, now)
   return findDemand(state.slots)
 }

@@ -1,5 +1,5 @@
 import { openDatabase } from '#core/database.ts'
-import { createSharedWorkLoop } from '../open-work-loop.ts'
+import { createSharedWorkLoop } from '../queued-work.ts'
 import type { WorkItem, WorkResult } from '../work.ts'
 import { createWorkLoop } from '../work-loop.ts'
 import { openTestQueue } from './nats.ts'

@@ -1,15 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect as dial } from 'node:net'
+import { type AddressInfo, connect as dial, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Database } from '#core/database.ts'
-import { findFreePort } from '../../testing/sandbox.ts'
 import { openNatsQueue } from '../nats-queue.ts'
 import { readQueueName } from '../queue-queries.ts'
 import type { WorkQueue } from '../queue.ts'
-import { createSharedWorkLoop } from '../open-work-loop.ts'
+import { createSharedWorkLoop } from '../queued-work.ts'
 import { loopOptions, silent, type StartLoop, type Test, until } from './work.ts'
 
 /** CI sets it: there a NATS that is missing is a fault. */
@@ -68,6 +67,15 @@ export async function startNatsServer(test: Test, args: readonly string[] = []):
   return { url: `nats://127.0.0.1:${port}`, kill, restart }
 }
 
+async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
+
 function isListening(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = dial({ host, port })
@@ -92,7 +100,7 @@ export function startLoopOver(url: string): StartLoop {
       await loop.stop(0)
       await queue.close()
     })
-    void until(() => queue.isReady()).then(loop.start)
+    void until(() => queue.isReady()).then(() => loop.start())
     return loop
   }
 }

@@ -58,7 +58,7 @@ export function createSharedWorkLoop<Detail>(options: WorkLoopOptions<Detail>, q
   const { expect: _, ...feeding } = options
   const feeder = createFeeder(feeding, queue)
   const alone = createWorkLoop(options, () => !queue.isReady())
-  queue.onChange(alone.wake)
+  queue.onChange(() => alone.wake())
   const parts = [hand, feeder, alone]
   return {
     name: `${options.kind} work`,
