@@ -12,6 +12,7 @@ const parts: Record<string, (options: Options) => Promise<Report>> = {
   slow: async (options) => (await import('./events/slow.ts')).benchSlow(options),
   noisy: async (options) => (await import('./events/noisy.ts')).benchNoisy(options),
   hanging: async (options) => (await import('./events/hanging.ts')).benchHanging(options),
+  'scale-out': async (options) => (await import('./events/scale-out.ts')).benchScaleOut(options),
   growth: async (options) => (await import('./events/growth.ts')).benchGrowth(options),
 }
 const page = new URL('../docs/reference/benchmarks.md', import.meta.url)

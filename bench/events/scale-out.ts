@@ -1,14 +1,13 @@
-import { availableParallelism, cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { readCpu } from '../cpu.ts'
 import { callAtRate, medianOf, percentilesOf } from '../load.ts'
 import { type Fleet, makeEvents, startFleet, startProcesses } from './fleet.ts'
 import { startNats } from './nats-process.ts'
+import type { Options } from '../options.ts'
+import type { Report, Table } from '../report.ts'
 
-const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
-const backlog = Number(process.env['BENCH_EVENTS'] ?? 10_000)
-const paced = { perSecond: Number(process.env['BENCH_RATE'] ?? 200), seconds: 5 }
+const backlogPerSecond = 2_500
 
 interface Side {
   name: string
@@ -27,28 +26,36 @@ interface Run {
   pacedClaims: number
 }
 
-const ends: Array<() => Promise<unknown>> = []
+interface Task {
+  backlog: number
+  paced: { perSecond: number; seconds: number }
+}
+
 let batch = 0
 
 /** What several worker processes cost on one PostgreSQL, with and without NATS between them. */
-async function main(): Promise<void> {
-  const fleet = await startFleet(ends)
-  const nats = await startNats(ends)
-  const queues: Array<[string, Record<string, string>]> = [['PostgreSQL', {}]]
-  if (nats === undefined) print('There is no nats-server here: the sides with NATS could not run.\n')
-  else queues.push(['NATS', { PIPECORE_QUEUE: nats.url }])
-  const sides = [1, 3].flatMap((workers) => queues.map(([name, settings]) => ({ name, workers, settings })))
-  print(
-    `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, Node ${process.version}; ${rounds} rounds, alternated; medians. Backlog: ${backlog} events of 1 KB for 20 endpoints, delivered. Paced: ${paced.perSecond} events a second.`,
-  )
-  const runs = new Map<Side, Run[]>(sides.map((side) => [side, []]))
-  for (let round = 0; round < rounds; round += 1) {
-    for (const side of sides) runs.get(side)?.push(await play(fleet, side))
+export async function benchScaleOut({ rounds, seconds, rate }: Options): Promise<Report> {
+  const ends: Array<() => Promise<unknown>> = []
+  const task = { backlog: seconds * backlogPerSecond, paced: { perSecond: rate, seconds } }
+  try {
+    const fleet = await startFleet(ends)
+    const nats = await startNats(ends)
+    const queues: Array<[string, Record<string, string>]> = [['PostgreSQL', {}]]
+    if (nats !== undefined) queues.push(['NATS', { PIPECORE_QUEUE: nats.url }])
+    const sides = [1, 3].flatMap((workers) => queues.map(([name, settings]) => ({ name, workers, settings })))
+    const runs = new Map<Side, Run[]>(sides.map((side) => [side, []]))
+    for (let round = 0; round < rounds; round += 1) {
+      for (const side of sides) runs.get(side)?.push(await play(fleet, side, task))
+    }
+    const method = `Worker processes beside one api process on one PostgreSQL. A backlog of ${task.backlog} events for 20 endpoints is delivered; then ${rate} events a second are, for ${seconds} s. ${rounds} rounds, the sides in turn; medians; processor time in µs per event.`
+    const missing = nats === undefined ? ['NATS: there is no nats-server here'] : []
+    return { method: [method], tables: [tableOf(runs)], figures: [], missing }
+  } finally {
+    for (const end of ends.toReversed()) await end()
   }
-  printTable(runs)
 }
 
-async function play(fleet: Fleet, side: Side): Promise<Run> {
+async function play(fleet: Fleet, side: Side, { backlog, paced }: Task): Promise<Run> {
   const processes = await startProcesses(fleet, side.workers, side.settings)
   const workerIds = processes.workers.map((child) => child.pid ?? 0)
   try {
@@ -57,7 +64,7 @@ async function play(fleet: Fleet, side: Side): Promise<Run> {
     await fleet.owner.query('vacuum pipecore.work')
     const drained = await deliverBacklog(fleet, workerIds, backlog)
     await sleep(1_000)
-    const kept = await deliverPaced(fleet, workerIds)
+    const kept = await deliverPaced(fleet, workerIds, paced)
     const { p50, p99 } = percentilesOf(kept.waitsMs, 0)
     return {
       perSecond: drained.perSecond,
@@ -92,7 +99,7 @@ async function deliverBacklog(fleet: Fleet, workerIds: readonly number[], count:
   return { ...spent, perSecond: (count / (last - startedAt)) * 1000 }
 }
 
-async function deliverPaced(fleet: Fleet, workerIds: readonly number[]) {
+async function deliverPaced(fleet: Fleet, workerIds: readonly number[], paced: Task['paced']) {
   const count = paced.perSecond * paced.seconds
   const events = makeEvents(`paced-${(batch += 1)}`, count)
   const pool = new Pool(fleet.origin, { connections: 16 })
@@ -165,42 +172,39 @@ async function startMeter({ owner, postmasterId }: Fleet, workerIds: readonly nu
   }
 }
 
-function printTable(runs: ReadonlyMap<Side, readonly Run[]>): void {
+function tableOf(runs: ReadonlyMap<Side, readonly Run[]>): Table {
   const median = (side: Side, field: keyof Run) => medianOf((runs.get(side) ?? []).map((run) => run[field]))
   const [first] = runs.keys()
-  if (first === undefined) return
-  print('')
-  print(
-    '| queue | workers | events/s | × | PostgreSQL CPU, µs/event | × | worker CPU, µs/event | claims per event | paced: p50 / p99 ms | PostgreSQL CPU, µs/event | claims per event |',
-  )
-  print('| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |')
-  for (const side of runs.keys()) {
-    const ratio = (field: keyof Run) => (median(side, field) / median(first, field)).toFixed(2)
+  const rows = [...runs.keys()].map((side) => {
+    const ratio = (field: keyof Run) =>
+      first === undefined ? '' : (median(side, field) / median(first, field)).toFixed(2)
     const whole = (field: keyof Run) => median(side, field).toFixed(0)
-    print(
-      `| ${[
-        side.name,
-        side.workers,
-        whole('perSecond'),
-        ratio('perSecond'),
-        whole('postgresCpu'),
-        ratio('postgresCpu'),
-        whole('workerCpu'),
-        median(side, 'claims').toFixed(3),
-        `${median(side, 'p50').toFixed(1)} / ${median(side, 'p99').toFixed(1)}`,
-        whole('pacedPostgresCpu'),
-        median(side, 'pacedClaims').toFixed(2),
-      ].join(' | ')} |`,
-    )
-  }
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`)
-}
-
-try {
-  await main()
-} finally {
-  for (const end of ends.toReversed()) await end()
+    return [
+      side.name,
+      String(side.workers),
+      whole('perSecond'),
+      ratio('perSecond'),
+      whole('postgresCpu'),
+      ratio('postgresCpu'),
+      whole('workerCpu'),
+      median(side, 'claims').toFixed(3),
+      `${median(side, 'p50').toFixed(1)} / ${median(side, 'p99').toFixed(1)}`,
+      whole('pacedPostgresCpu'),
+      median(side, 'pacedClaims').toFixed(2),
+    ]
+  })
+  const header = [
+    'queue',
+    'workers',
+    'backlog: events/s',
+    '×',
+    'PostgreSQL CPU',
+    '×',
+    'worker CPU',
+    'claims per event',
+    'paced: p50 / p99 ms',
+    'PostgreSQL CPU',
+    'claims per event',
+  ]
+  return { header, rows }
 }

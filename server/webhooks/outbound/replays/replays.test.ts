@@ -182,7 +182,7 @@ describe('a replay', () => {
     const { id: replayId } = await start({ endpoint_ids: [id] })
     await untilReplay(own, replayId, ({ state }) => state === 'done')
     await arrived('sieved.thing', 2)
-    assert.deepEqual(receiver.events.map(({ body }) => body['place']).toSorted(), [2, 3])
+    assert.deepEqual(new Set(receiver.events.map(({ body }) => body['place'])), new Set([2, 3]))
   })
 
   test('leaves alone what is on its way', async () => {
