@@ -23,6 +23,7 @@ import {
   type NewAttemptRow,
   updateEndpoint,
 } from './queries.ts'
+import { requestColumns } from './requests/record.ts'
 import { nextWaitMs } from './retry-schedule.ts'
 
 /** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
@@ -218,8 +219,13 @@ function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<D
     response: report.response,
     duration_ms: Math.round(report.durationMs),
     next_attempt_at: result.kind === 'retry' ? result.runAt : null,
-    attempted_at: startedAt,
+    // The very moment that was signed: the headers are made from it again.
+    attempted_at: report.request?.at ?? startedAt,
     number: item.number,
+    lookup_ms: report.timings.lookupMs,
+    connect_ms: report.timings.connectMs,
+    first_byte_ms: report.timings.firstByteMs,
+    ...requestColumns(report.request),
   }
   return [row]
 }
