@@ -28,7 +28,9 @@ const insertFinished = `with moments as (
   from named
 )
 insert into pipecore.delivery_attempts (
-  id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status, response, duration_ms, attempted_at, number)
+  id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status, response, duration_ms, attempted_at, number, first_byte_ms,
+  body_sha256, signature)
 select 'att_' || id, 'dlv_' || id, 'evt_' || id, (select e.id from pipecore.endpoints e limit 1),
-  'bench_' || 1 + n % 10, 1, 'delivered', 204, '', 3, at, n + 1
+  'bench_' || 1 + n % 10, 1, 'delivered', 204, '', 3, at, n + 1, 2,
+  sha256(id::bytea), 'v1,' || encode(sha256(id::bytea), 'base64')
 from named`

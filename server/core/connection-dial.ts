@@ -27,8 +27,24 @@ export interface DialOptions extends AddressPolicy {
   names: NameLookup
 }
 
-/** Opens a socket for undici; the returned socket can be destroyed while it is still connecting. */
-export type Dial = (target: buildConnector.Options, callback: buildConnector.Callback) => Socket | undefined
+/** Null for what there was not: no look-up of a literal address, no connecting where it did not come to an end. */
+export interface DialTimings {
+  lookupMs: number | null
+  /** With TLS. */
+  connectMs: number | null
+}
+
+export const notDialled: Readonly<DialTimings> = { lookupMs: null, connectMs: null }
+
+/**
+ * Opens a socket for undici; the returned socket can be destroyed while it is still connecting. Fills in `timings`
+ * as it gets on, so that a call that ends in between knows how far it came.
+ */
+export type Dial = (
+  target: buildConnector.Options,
+  callback: buildConnector.Callback,
+  timings: DialTimings,
+) => Socket | undefined
 
 const connectTimeoutMs = 10_000
 const attemptTimeoutMs = 1_000
@@ -40,24 +56,27 @@ const tcpKeepAliveMs = 60_000
  */
 export function createDial(options: DialOptions): Dial {
   const lookup = guardLookup(options)
-  return (target, callback) => {
+  return (target, callback, timings) => {
     const literal = findLiteralAddress(target.hostname)
     const problem = literal && explainAddress(literal, options)
     if (problem) {
       process.nextTick(callback, new DialError('blocked', problem), null)
       return undefined
     }
-    return openSocket(target, literal !== undefined, lookup, callback)
+    const secure = target.protocol === 'https:'
+    const socket = openSocket(target, secure, literal !== undefined, lookup)
+    clockDial(socket, secure, timings)
+    reportConnection(socket, literal === undefined ? 'lookup' : 'connect', secure, callback)
+    return socket
   }
 }
 
 function openSocket(
   target: buildConnector.Options,
+  secure: boolean,
   isLiteral: boolean,
   lookup: LookupFunction,
-  callback: buildConnector.Callback,
 ): Socket {
-  const secure = target.protocol === 'https:'
   const address = {
     host: target.hostname,
     port: Number(target.port) || (secure ? 443 : 80),
@@ -69,11 +88,22 @@ function openSocket(
     keepAliveInitialDelay: tcpKeepAliveMs,
   }
   const servername = isLiteral ? '' : target.hostname
-  const socket = secure
+  return secure
     ? connectTls({ ...address, servername, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true })
     : connectTcp(address)
-  reportConnection(socket, isLiteral ? 'connect' : 'lookup', secure, callback)
-  return socket
+}
+
+function clockDial(socket: Socket, secure: boolean, timings: DialTimings): void {
+  let since = performance.now()
+  // Once for each address that was found.
+  socket.on('lookup', () => {
+    if (timings.lookupMs !== null) return
+    timings.lookupMs = Math.round(performance.now() - since)
+    since = performance.now()
+  })
+  socket.once(secure ? 'secureConnect' : 'connect', () => {
+    timings.connectMs = Math.round(performance.now() - since)
+  })
 }
 
 function reportConnection(

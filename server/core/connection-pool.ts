@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net'
 import { Client } from 'undici'
-import type { Dial } from './connection-dial.ts'
+import { type Dial, type DialTimings, notDialled } from './connection-dial.ts'
 
 /** One connection, lent to one call at a time: nothing is pipelined, nothing is repeated behind our back. */
 export interface LentConnection {
   client: Client
+  /** What dialling took since it was lent; of one that was kept, nothing. */
+  dialled: Readonly<DialTimings>
   /** Gives the connection back, or ends it: whatever still happens on it is cut off at once. Call it once. */
   giveBack(fate: 'keep' | 'end'): void
 }
@@ -25,6 +27,7 @@ export interface ConnectionPoolOptions {
 
 interface Connection {
   client: Client
+  dialled: Readonly<DialTimings>
   socket: Socket | undefined
 }
 
@@ -71,6 +74,7 @@ function touchOrigin(pool: Pool, name: string): Origin {
 }
 
 function lend(pool: Pool, origin: Origin, connection: Connection): LentConnection {
+  connection.dialled = notDialled
   const giveBack = (fate: 'keep' | 'end') => {
     if (fate === 'end') void endConnection(pool, origin, connection)
     const [next] = origin.waiting
@@ -82,20 +86,29 @@ function lend(pool: Pool, origin: Origin, connection: Connection): LentConnectio
       endOldestIdle(pool)
     }
   }
-  return { client: connection.client, giveBack }
+  return {
+    client: connection.client,
+    get dialled() {
+      return connection.dialled
+    },
+    giveBack,
+  }
 }
 
 function lendNew(pool: Pool, origin: Origin): LentConnection {
   const connection: Connection = {
     client: new Client(origin.name, {
       connect: (target, callback) => {
-        connection.socket = pool.dial(target, callback)
+        const timings = { ...notDialled }
+        connection.dialled = timings
+        connection.socket = pool.dial(target, callback, timings)
       },
       maxHeaderSize: pool.maxHeaderBytes,
       keepAliveMaxTimeout: maxIdleMs,
       headersTimeout: 0,
       bodyTimeout: 0,
     }),
+    dialled: notDialled,
     socket: undefined,
   }
   connection.client.on('disconnect', () => {

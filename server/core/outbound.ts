@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } fro
 import type { Dispatcher } from 'undici'
 import { urlProblem, type AddressPolicy } from './address-guard.ts'
 import { createCappedBody } from './capped-body.ts'
-import { createDial, DialError } from './connection-dial.ts'
+import { createDial, DialError, type DialTimings, notDialled } from './connection-dial.ts'
 import { createConnectionPool, type ConnectionPool, type LentConnection } from './connection-pool.ts'
 import { createPublicLookup, createSystemLookup, type NameLookup } from './name-lookup.ts'
 import { systemErrorCode } from './system-error.ts'
@@ -25,22 +25,42 @@ export interface OutboundResponse {
   body: Buffer
   truncated: boolean
   durationMs: number
+  timings: OutboundTimings
 }
+
+/** Rounded, within `durationMs`, which also counts the wait for a free connection and the rest of the answer. */
+export interface OutboundTimings extends DialTimings {
+  /** From the moment the request left until the head of the answer was there. */
+  firstByteMs: number | null
+}
+
+export const noTimings: OutboundTimings = { ...notDialled, firstByteMs: null }
 
 export type OutboundFailure = 'blocked' | 'lookup' | 'connect' | 'tls' | 'timeout' | 'reset'
 
-/** `sent` is false only when it is certain that no byte of the request left: such a call had no effect. */
-export class OutboundError extends Error {
+/** How far a call got. */
+interface Course {
+  /** False only when it is certain that no byte of the request left: such a call had no effect. */
+  sent: boolean
+  durationMs: number
+  timings: OutboundTimings
+}
+
+const notBegun: Course = { sent: false, durationMs: 0, timings: noTimings }
+
+export class OutboundError extends Error implements Course {
   readonly failure: OutboundFailure
   readonly sent: boolean
   readonly durationMs: number
+  readonly timings: OutboundTimings
 
-  constructor(failure: OutboundFailure, sent: boolean, message: string, durationMs: number) {
+  constructor(failure: OutboundFailure, message: string, { sent, durationMs, timings }: Course) {
     super(message)
     this.name = 'OutboundError'
     this.failure = failure
     this.sent = sent
     this.durationMs = durationMs
+    this.timings = timings
   }
 }
 
@@ -98,7 +118,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
         options.onCall?.({ method: request.method, ...target, ...result })
       try {
         const message = prepareMessage(request, options.userAgent ?? 'PipeCore')
-        if (exchanges.closed) throw createError('connect', false, message.url, stopping, 0)
+        if (exchanges.closed) throw createError('connect', message.url, stopping, notBegun)
         const response = await exchange(exchanges, message)
         report({ status: response.status, durationMs: response.durationMs })
         return response
@@ -136,12 +156,18 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
   return new Promise((resolve, reject) => {
     let connection: LentConnection | undefined
     let sent = false
+    let sentAt = 0
+    let firstByteMs: number | null = null
     let settled = false
     let head: { status: number; headers: Record<string, string> } = { status: 0, headers: {} }
     let leaveQueue: (() => void) | undefined
     const body = createCappedBody(message.maxResponseBytes)
     const startedAt = performance.now()
-    const durationMs = () => Math.round(performance.now() - startedAt)
+    const course = (): Course => ({
+      sent,
+      durationMs: Math.round(performance.now() - startedAt),
+      timings: { ...(connection?.dialled ?? notDialled), firstByteMs },
+    })
 
     const settle = (fate: 'keep' | 'end', finish: () => void) => {
       if (settled) return
@@ -153,11 +179,12 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
       connection?.giveBack(fate)
     }
     const fail = (failure: OutboundFailure, words: string) =>
-      settle('end', () => reject(createError(failure, sent, message.url, words, durationMs())))
+      settle('end', () => reject(createError(failure, message.url, words, course())))
     const answer = (fate: 'keep' | 'end') =>
-      settle(fate, () =>
-        resolve({ ...head, body: body.read(), truncated: fate === 'end', durationMs: durationMs() }),
-      )
+      settle(fate, () => {
+        const { durationMs, timings } = course()
+        resolve({ ...head, body: body.read(), truncated: fate === 'end', durationMs, timings })
+      })
     const stop = () => fail(sent ? 'reset' : 'connect', stopping)
     const timer = setTimeout(
       () => fail('timeout', `${sent ? 'nothing complete' : 'not connected'} within ${message.timeoutMs} ms`),
@@ -167,8 +194,10 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
       onRequestStart() {
         if (sent) fail('reset', 'the connection was lost')
         sent = true
+        sentAt = performance.now()
       },
       onResponseStart(_controller, status, headers) {
+        firstByteMs ??= Math.round(performance.now() - sentAt)
         if (status >= 200) head = { status, headers: joinHeaders(headers) }
       },
       onResponseData(_controller, chunk) {
@@ -197,11 +226,11 @@ function describeDispatch({ method, url, headers, body }: Message): Dispatcher.D
 function prepareMessage(request: OutboundRequest, userAgent: string): Message {
   const url = URL.canParse(request.url) ? new URL(request.url) : undefined
   const problem = url ? urlProblem(url) : 'The URL is not valid.'
-  if (!url || problem) throw new OutboundError('blocked', false, `Refused to call: ${problem}`, 0)
+  if (!url || problem) throw new OutboundError('blocked', `Refused to call: ${problem}`, notBegun)
   const headers: Record<string, string> = { 'user-agent': userAgent }
   for (const [name, value] of Object.entries(request.headers ?? {})) {
     const refusal = headerProblem(name, value)
-    if (refusal) throw createError('blocked', false, url, refusal, 0)
+    if (refusal) throw createError('blocked', url, refusal, notBegun)
     headers[name.toLowerCase()] = value
   }
   headers['accept-encoding'] = 'identity'
@@ -240,9 +269,10 @@ function describeTarget(request: OutboundRequest): Pick<OutboundCall, 'origin' |
   return url && !urlProblem(url) ? { origin: url.origin, path: url.pathname } : { origin: '', path: '' }
 }
 
-function createError(failure: OutboundFailure, sent: boolean, url: URL, words: string, durationMs: number) {
-  const what = failure === 'blocked' ? 'Refused to call' : sent ? 'No whole answer from' : 'No connection to'
-  return new OutboundError(failure, sent, `${what} ${url.origin}: ${words}.`, durationMs)
+function createError(failure: OutboundFailure, url: URL, words: string, course: Course) {
+  const what =
+    failure === 'blocked' ? 'Refused to call' : course.sent ? 'No whole answer from' : 'No connection to'
+  return new OutboundError(failure, `${what} ${url.origin}: ${words}.`, course)
 }
 
 function explainFailure(error: Error, sent: boolean): { failure: OutboundFailure; words: string } {

@@ -1,4 +1,5 @@
 import { Pool } from 'undici'
+import { webhookHeaders } from '../../../server/webhooks/outbound/requests/headers.ts'
 import { signEvent } from '../../../server/webhooks/outbound/signing.ts'
 import type { Delivery } from '../sample-events.ts'
 import { type SideSettings, slots } from './side.ts'
@@ -11,7 +12,9 @@ export function createSignedPost({
   const { origin, pathname: path } = new URL(receiverUrl)
   const pool = new Pool(origin, { connections: slots, pipelining: 1 })
   return async ({ id, body }) => {
-    const headers = { 'content-type': 'application/json', ...signEvent(id, body, [secret], new Date()) }
+    const now = new Date()
+    const signed = webhookHeaders(id, now, signEvent(id, body, [secret], now))
+    const headers = { 'content-type': 'application/json', ...signed }
     const answer = await pool.request({ path, method: 'POST', headers, body })
     await answer.body.dump()
     if (answer.statusCode >= 300) throw new Error(`The receiver answered ${answer.statusCode}.`)

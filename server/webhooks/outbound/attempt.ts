@@ -1,8 +1,10 @@
 import type { Context } from '#core/context.ts'
-import { OutboundError } from '#core/outbound.ts'
+import { noTimings, OutboundError, type OutboundTimings } from '#core/outbound.ts'
 import { scrubText } from '#core/scrub.ts'
 import type { OpenEndpoint } from './endpoints.ts'
 import type { EventRow } from './queries.ts'
+import { requestHeaders } from './requests/headers.ts'
+import { hashBody, namesOf, type RequestRecord } from './requests/record.ts'
 import { retryAfterMs } from './retry-schedule.ts'
 import { signEvent } from './signing.ts'
 
@@ -15,6 +17,9 @@ export interface AttemptReport {
   error: string | null
   response: string | null
   durationMs: number
+  timings: OutboundTimings
+  /** Null when nothing left. */
+  request: RequestRecord | null
   /** Said by the receiver. */
   retryAfterMs?: number
   /** The receiver wants no more events (410). */
@@ -31,18 +36,16 @@ export async function attemptDelivery(
   /** Its place among all that the endpoint is sent; none for a test. */
   number?: number | null,
 ): Promise<AttemptReport> {
-  const startedAt = context.now()
+  const at = context.now()
+  let request: RequestRecord | null = null
   try {
+    request = recordRequest(event, endpoint, at)
     const answer = await context.endpointOutbound.request({
       method: 'POST',
       url: endpoint.url,
       headers: {
         ...endpoint.headers,
-        'content-type': 'application/json',
-        'user-agent': 'PipeCore',
-        traceparent: `00-${event.trace_id}-${event.trace_id.slice(0, 16)}-01`,
-        ...(typeof number === 'number' && { 'webhook-sequence': String(number) }),
-        ...signEvent(event.id, event.body, endpoint.secrets, startedAt),
+        ...requestHeaders({ ...request, eventId: event.id, traceId: event.trace_id, number: number ?? null }),
       },
       body: event.body,
       timeoutMs: context.config.endpointTimeoutMs,
@@ -56,6 +59,8 @@ export async function attemptDelivery(
       error: delivered ? null : explainStatus(answer.status),
       response: showAnswer(answer.body, endpoint),
       durationMs: answer.durationMs,
+      timings: answer.timings,
+      request,
       gone: answer.status === 410,
       called: true,
       ...(waitMs !== undefined && !delivered && { retryAfterMs: waitMs }),
@@ -64,7 +69,18 @@ export async function attemptDelivery(
     const known = error instanceof OutboundError
     if (!known) context.log.error({ err: error, event_id: event.id }, 'delivery failed on our side')
     const message = known ? error.message : 'The delivery failed on our side and will be tried again.'
-    return { ...failed(message), durationMs: known ? error.durationMs : 0, called: known }
+    if (!known) return failed(message)
+    const { durationMs, timings, sent } = error
+    return { ...failed(message), durationMs, timings, request: sent ? request : null, called: true }
+  }
+}
+
+function recordRequest(event: EventRow, endpoint: OpenEndpoint, at: Date): RequestRecord {
+  return {
+    at,
+    signature: signEvent(event.id, event.body, endpoint.secrets, at),
+    bodyHash: hashBody(event),
+    headerNames: namesOf(endpoint.headers),
   }
 }
 
@@ -76,6 +92,8 @@ export function failed(error: string): AttemptReport {
     error,
     response: null,
     durationMs: 0,
+    timings: noTimings,
+    request: null,
     gone: false,
     called: false,
   }

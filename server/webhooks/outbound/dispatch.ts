@@ -24,6 +24,7 @@ import {
   updateEndpoint,
 } from './queries.ts'
 import { measureAttempt } from './metrics/deliveries.ts'
+import { requestColumns } from './requests/record.ts'
 import { nextWaitMs } from './retry-schedule.ts'
 
 /** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
@@ -222,8 +223,13 @@ function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<D
     response: report.response,
     duration_ms: Math.round(report.durationMs),
     next_attempt_at: result.kind === 'retry' ? result.runAt : null,
-    attempted_at: startedAt,
+    // The very moment that was signed: the headers are made from it again.
+    attempted_at: report.request?.at ?? startedAt,
     number: item.number,
+    lookup_ms: report.timings.lookupMs,
+    connect_ms: report.timings.connectMs,
+    first_byte_ms: report.timings.firstByteMs,
+    ...requestColumns(report.request),
   }
   return [row]
 }

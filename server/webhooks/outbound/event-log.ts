@@ -20,6 +20,7 @@ import {
   listOwnEvents,
   type OpenDelivery,
 } from './queries.ts'
+import { presentRequest, presentTimings } from './requests/record.ts'
 import type { Delivery, EventDetail, EventSummary } from './schema.ts'
 
 interface EventQuery {
@@ -52,7 +53,7 @@ export async function getEvents(
 /** @throws PipeError 404 */
 export async function getEvent(context: Context, caller: Caller, id: string): Promise<EventDetail> {
   const row = await requireEvent(context, caller, id)
-  const deliveries = await readDeliveries(context.database.system, [row.id])
+  const deliveries = await readDeliveries(context.database.system, [row])
   return {
     ...summarize(row),
     body: JSON.parse(row.body) as Record<string, unknown>,
@@ -67,10 +68,7 @@ export async function readEventsOf(
   entity: string,
 ): Promise<Array<EventSummary & { deliveries: Delivery[] }>> {
   const rows = await listEvents(db, { tenantId: scope.tenantId, entity, limit: 200 })
-  const deliveries = await readDeliveries(
-    db,
-    rows.map((row) => row.id),
-  )
+  const deliveries = await readDeliveries(db, rows)
   return rows.toReversed().map((row) => ({ ...summarize(row), deliveries: deliveries.get(row.id) ?? [] }))
 }
 
@@ -141,17 +139,21 @@ export async function requireEvent(context: Context, caller: Caller, id: string)
 
 async function readDeliveries(
   db: Kysely<Tables>,
-  eventIds: readonly string[],
+  events: readonly EventRow[],
 ): Promise<Map<string, Delivery[]>> {
-  if (eventIds.length === 0) return new Map()
+  if (events.length === 0) return new Map()
+  const eventOf = new Map(events.map((event) => [event.id, event]))
+  const eventIds = [...eventOf.keys()]
   // In this order a delivery that ends in between is seen twice rather than not at all.
   const open = await listOpenDeliveries(db, eventIds)
   const attempts = await listAttempts(db, eventIds)
   const byEvent = new Map<string, Map<string, Delivery>>()
   for (const delivery of open)
     addOpen(deliveryFor(byEvent, delivery.ref, delivery.id, delivery.series ?? ''), delivery)
-  for (const attempt of attempts)
-    addAttempt(deliveryFor(byEvent, attempt.event_id, attempt.delivery_id, attempt.endpoint_id), attempt)
+  for (const attempt of attempts) {
+    const delivery = deliveryFor(byEvent, attempt.event_id, attempt.delivery_id, attempt.endpoint_id)
+    addAttempt(delivery, attempt, eventOf.get(attempt.event_id))
+  }
   return new Map([...byEvent].map(([eventId, deliveries]) => [eventId, [...deliveries.values()]]))
 }
 
@@ -174,7 +176,7 @@ function deliveryFor(
   return delivery
 }
 
-function addAttempt(delivery: Delivery, row: AttemptRow): void {
+function addAttempt(delivery: Delivery, row: AttemptRow, event: EventRow | undefined): void {
   delivery.attempts.push({
     attempt: row.attempt,
     outcome: row.outcome,
@@ -182,6 +184,8 @@ function addAttempt(delivery: Delivery, row: AttemptRow): void {
     error: row.error,
     response: row.response,
     duration_ms: row.duration_ms,
+    timings: presentTimings(row),
+    request: event === undefined ? null : presentRequest(event, row),
     attempted_at: row.attempted_at.toISOString(),
     next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
   })

@@ -179,13 +179,16 @@ export async function insertAttempts(db: Db, attempts: readonly NewAttemptRow[])
     attempts.map((attempt) => attempt[column])
   await sql`
     insert into delivery_attempts (id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status,
-      error, response, duration_ms, next_attempt_at, attempted_at, number)
+      error, response, duration_ms, next_attempt_at, attempted_at, number, lookup_ms, connect_ms, first_byte_ms,
+      body_sha256, signature, header_names)
     select * from unnest(
       ${all('id')}::text[], ${all('delivery_id')}::text[], ${all('event_id')}::text[],
       ${all('endpoint_id')}::text[], ${all('tenant_id')}::text[], ${all('attempt')}::smallint[],
       ${all('outcome')}::text[], ${all('status')}::smallint[], ${all('error')}::text[],
       ${all('response')}::text[], ${all('duration_ms')}::int[], ${all('next_attempt_at')}::timestamptz[],
-      ${all('attempted_at')}::timestamptz[], ${all('number')}::bigint[])`.execute(db)
+      ${all('attempted_at')}::timestamptz[], ${all('number')}::bigint[], ${all('lookup_ms')}::int[],
+      ${all('connect_ms')}::int[], ${all('first_byte_ms')}::int[], ${all('body_sha256')}::bytea[],
+      ${all('signature')}::text[], ${all('header_names')}::text[])`.execute(db)
 }
 
 export async function countAttempts(db: Db, eventId: string, deliveryId: string): Promise<number> {

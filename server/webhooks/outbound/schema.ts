@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { headerProblem } from '#core/outbound.ts'
 import { Filter, ShownFilter } from './filters/schema.ts'
 import { PublicKey, signing } from './keys/schema.ts'
+import { SentRequest, Timings } from './requests/schema.ts'
 
 export const eventFilter = z
   .string()
@@ -150,6 +151,8 @@ const DeliveryAttempt = z.object({
   error: z.string().nullable(),
   response: z.string().nullable(),
   duration_ms: z.number().int(),
+  timings: Timings,
+  request: SentRequest.nullable().meta({ description: 'What was sent; null when nothing left.' }),
   attempted_at: z.iso.datetime(),
   next_attempt_at: z.iso.datetime().nullable(),
 })

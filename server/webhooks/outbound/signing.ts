@@ -8,6 +8,7 @@ import {
   sign,
 } from 'node:crypto'
 import { createRecent } from '#core/recent.ts'
+import { toSeconds } from './requests/headers.ts'
 
 export type SigningScheme = 'hmac' | 'ed25519'
 
@@ -29,19 +30,13 @@ export function publicKeyOf(secret: string): string | null {
   return isPrivateKey(secret) ? publicPrefix + keyBytes(secret).subarray(seedBytes).toString('base64') : null
 }
 
-/** Standard Webhooks headers over the exact body; one signature per secret, so both verify while a secret rotates. */
-export function signEvent(
-  eventId: string,
-  body: string,
-  secrets: readonly string[],
-  at: Date,
-): Record<string, string> {
-  const timestamp = String(Math.floor(at.getTime() / 1000))
-  const content = `${eventId}.${timestamp}.${body}`
+/** As in Standard Webhooks over the exact body; one signature per secret, so both verify while a secret rotates. */
+export function signEvent(eventId: string, body: string, secrets: readonly string[], at: Date): string {
+  const content = `${eventId}.${toSeconds(at)}.${body}`
   const signatures = secrets.map((secret) =>
     isPrivateKey(secret) ? `v1a,${signAsymmetric(secret, content)}` : `v1,${signShared(secret, content)}`,
   )
-  return { 'webhook-id': eventId, 'webhook-timestamp': timestamp, 'webhook-signature': signatures.join(' ') }
+  return signatures.join(' ')
 }
 
 function isPrivateKey(secret: string): boolean {

@@ -75,6 +75,12 @@ export interface OutboundTables {
     next_attempt_at: Date | null
     attempted_at: Date
     number: number | null
+    lookup_ms: number | null
+    connect_ms: number | null
+    first_byte_ms: number | null
+    body_sha256: Buffer | null
+    signature: string | null
+    header_names: string | null
     /** In the order in which attempts were recorded; null of those from before there was one. */
     place: ColumnType<number | null, never, never>
   }

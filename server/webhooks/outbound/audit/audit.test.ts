@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, describe, test, type TestContext } from 'node:test'
@@ -145,6 +145,17 @@ describe('the audit chain', () => {
       fault: named('block 2: attempt'),
     },
     {
+      name: 'a body that was exchanged',
+      tamper: `update delivery_attempts set body_sha256 = sha256('another') where id = $1`,
+      fault: named('block 2: attempt'),
+    },
+    {
+      name: 'a record of what was sent that was taken away',
+      tamper: `update delivery_attempts set lookup_ms = null, connect_ms = null, first_byte_ms = null,
+        body_sha256 = null, signature = null where id = $1`,
+      fault: named('block 2: attempt'),
+    },
+    {
       name: 'a row that was removed',
       tamper: `delete from delivery_attempts where id = $1`,
       fault: /^block 2: attempt att_\w+ was removed$/,
@@ -199,6 +210,16 @@ describe('the audit chain', () => {
       assert.deepEqual((await verify(await exported())).faults, [])
     })
   }
+
+  test('an export from before requests were recorded still verifies, and still tells a change', async () => {
+    const text = await readFile(new URL('export-of-version-1.jsonl', import.meta.url), 'utf8')
+    const verdict = await verify(text)
+    assert.deepEqual([verdict.faults, verdict.attempts], [[], 2])
+    const { faults } = await verify(text.replace('"status":500', '"status":200'))
+    assert.match(faults[0] ?? 'no fault', /^block 1: attempt att_\w+ was changed$/)
+    const added = await verify(text.replace('"status":500', '"status":500,"body_sha256":"00"'))
+    assert.match(added.faults[0] ?? 'no fault', /^block 1: attempt att_\w+ was changed$/)
+  })
 
   test('names a tail that is missing, by a hash that was noted', async () => {
     const noted = await head()

@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
 
-/** What of an attempt is in the chain, in this order. Another list is another version. */
+/** What of an attempt is in the chain, in this order. */
 const provenFields = [
   'id',
   'place',
@@ -19,9 +19,22 @@ const provenFields = [
   'number',
 ] as const
 
-export const auditVersion = 1
+/** Behind the others where an attempt has any of them: one from before they were recorded keeps its hash. */
+const laterFields = [
+  'lookup_ms',
+  'connect_ms',
+  'first_byte_ms',
+  'body_sha256',
+  'signature',
+  'header_names',
+] as const
 
-export type ProvenAttempt = Record<(typeof provenFields)[number], unknown> & { id: string; place: number }
+/** Of an export: with other fields an earlier verifier would call honest attempts changed. */
+export const exportVersion = 2
+const headerVersion = 1
+
+export type ProvenAttempt = Record<(typeof provenFields)[number], unknown> &
+  Partial<Record<(typeof laterFields)[number], unknown>> & { id: string; place: number }
 
 /** What is hashed and signed of a block. */
 export interface BlockHeader {
@@ -41,8 +54,10 @@ export interface BlockHeader {
 export const noHash = ''
 
 export function leafOf(attempt: ProvenAttempt): string {
-  const text = JSON.stringify(provenFields.map((field) => attempt[field] ?? null))
-  return `${attempt.id} ${hashText(text)}`
+  const proven = provenFields.map((field) => attempt[field] ?? null)
+  const later = laterFields.map((field) => attempt[field] ?? null)
+  const isEarly = later.every((value) => value === null)
+  return `${attempt.id} ${hashText(JSON.stringify(isEarly ? proven : [...proven, ...later]))}`
 }
 
 /** Leaves in the order of their places, a line each. */
@@ -55,7 +70,7 @@ export function spellHeader(header: BlockHeader): string {
   const { product_id: product, tenant_id: tenant, number, after_place: after, last_place: last } = header
   const { attempts, root, previous, sealed_at: sealedAt } = header
   return JSON.stringify([
-    auditVersion,
+    headerVersion,
     product,
     tenant,
     number,

@@ -1,7 +1,7 @@
 import type { Context } from '#core/context.ts'
 import { invalidRequest, notFound } from '#core/errors.ts'
 import { type Caller, requireProduct, scopeFor } from '#tenants'
-import { auditVersion } from './block.ts'
+import { exportVersion } from './block.ts'
 import { openAuditKey } from './keys.ts'
 import {
   type ChainRow,
@@ -52,7 +52,7 @@ export async function exportChain(context: Context, caller: Caller, query: Expor
   const lines = [
     {
       kind: 'chain',
-      version: auditVersion,
+      version: exportVersion,
       ...name,
       key_id: head.key_id,
       public_key: head.public_key,

@@ -8,7 +8,12 @@ export type AuditKeyRow = Selectable<AuditTables['audit_keys']>
 export type ChainRow = Selectable<AuditTables['audit_chains']>
 export type BlockRow = Selectable<AuditTables['audit_blocks']>
 export type LeavesRow = Selectable<AuditTables['audit_leaves']>
-export type SealableAttempt = AttemptRow & { place: number; product_id: string }
+export type SealableAttempt = Omit<AttemptRow, 'body_sha256'> & {
+  place: number
+  product_id: string
+  /** In hex. */
+  body_sha256: string | null
+}
 
 /** The last place that was drawn, committed or not. */
 export async function readLastPlace(db: Db): Promise<number> {
@@ -54,6 +59,10 @@ export interface PlaceSpan {
   limit: number
 }
 
+function spellHash<Row extends { body_sha256: Buffer | null }>(row: Row) {
+  return { ...row, body_sha256: row.body_sha256?.toString('hex') ?? null }
+}
+
 function attemptsBetween(db: Kysely<OutboundTables>, { after, until, limit }: PlaceSpan) {
   return db
     .selectFrom('delivery_attempts')
@@ -67,19 +76,20 @@ function attemptsBetween(db: Kysely<OutboundTables>, { after, until, limit }: Pl
     .limit(limit)
 }
 
-export function listSealable(db: Kysely<OutboundTables>, span: PlaceSpan): Promise<SealableAttempt[]> {
-  return attemptsBetween(db, span).execute()
+export async function listSealable(db: Kysely<OutboundTables>, span: PlaceSpan): Promise<SealableAttempt[]> {
+  return (await attemptsBetween(db, span).execute()).map(spellHash)
 }
 
-export function listOfChain(
+export async function listOfChain(
   db: Kysely<OutboundTables>,
   { product_id: productId, tenant_id: tenantId }: Pick<ChainRow, 'product_id' | 'tenant_id'>,
   span: PlaceSpan,
 ): Promise<SealableAttempt[]> {
-  return attemptsBetween(db, span)
+  const rows = await attemptsBetween(db, span)
     .where('delivery_attempts.tenant_id', '=', tenantId)
     .where('endpoints.product_id', '=', productId)
     .execute()
+  return rows.map(spellHash)
 }
 
 export function findAuditKey(db: Db, productId: string): Promise<AuditKeyRow | undefined> {

@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { timeOfId } from '#core/ids.ts'
-import { auditVersion, hashText, isSigned, keyIdOf, leafOf, noHash, rootOf, spellHeader } from './block.ts'
+import { exportVersion, hashText, isSigned, keyIdOf, leafOf, noHash, rootOf, spellHeader } from './block.ts'
 
 const count = z.number().int().min(0)
 const Line = z.discriminatedUnion('kind', [
   z.looseObject({
     kind: z.literal('chain'),
-    version: z.literal(auditVersion),
+    version: z.int().min(1).max(exportVersion),
     product_id: z.string(),
     tenant_id: z.string(),
     public_key: z.string(),
