@@ -41,6 +41,7 @@ export async function attemptDelivery(
         'content-type': 'application/json',
         'user-agent': 'PipeCore',
         traceparent: `00-${event.trace_id}-${event.trace_id.slice(0, 16)}-01`,
+        'webhook-version': String(event.version),
         ...(typeof number === 'number' && { 'webhook-sequence': String(number) }),
         ...signEvent(event.id, event.body, endpoint.secrets, startedAt),
       },

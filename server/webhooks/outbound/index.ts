@@ -1,7 +1,7 @@
 import type { Module } from '#core/module.ts'
 import { auditJobs } from './audit/jobs.ts'
 import { createDispatcher } from './dispatch.ts'
-import { ownEvents } from './own-events.ts'
+import { ownEvents, typesOf } from './own-events.ts'
 import { replayEndpoint } from './replays/replay-job.ts'
 import { routes } from './routes.ts'
 
@@ -18,5 +18,5 @@ export const outboundWebhooks: Module = {
   events: ownEvents,
   jobs: [replayEndpoint, ...auditJobs],
   routes,
-  workers: (context) => [createDispatcher(context)],
+  workers: (context, modules) => [createDispatcher(context, typesOf(modules))],
 }

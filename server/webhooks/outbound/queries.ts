@@ -11,12 +11,13 @@ export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 export type NewAttemptRow = Insertable<OutboundTables['delivery_attempts']>
 
-/** See `migrations/0004_filters.sql`. */
+/** See `migrations/0009_versions.sql`. */
 export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
   return sql<number>`record_events(
     ${events.map((event) => event.id)}, ${events.map((event) => event.tenant_id)},
     ${events.map((event) => event.product_id)}, ${events.map((event) => event.type)},
-    ${events.map((event) => event.entity)}, ${events.map((event) => event.body)},
+    ${events.map((event) => event.version)}, ${events.map((event) => event.entity)},
+    ${events.map((event) => event.body)}, ${events.map((event) => event.older)},
     ${events.map((event) => event.trace_id)}, ${events.map((event) => event.occurred_at)}, ${now})`
 }
 
