@@ -139,6 +139,7 @@ const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'endpoint.failing': endpointUrl,
   'endpoint.disabled': endpointUrl,
   'endpoint.recovered': { ...endpointUrl, failing_since: null, last_error: null },
+  'endpoint.version_withdrawn': { ...endpointUrl, type: 'order.paid', version: 1, newest_version: 2 },
   'provider.reported': {
     provider: 'meta',
     subject: 'phone_number_quality',

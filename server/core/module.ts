@@ -54,6 +54,18 @@ export interface EventType {
   version: number
   description: string
   schema: z.ZodObject
+  /** What endpoints may still pin, the newest of them first. */
+  older?: readonly OlderShape[]
+}
+
+export interface OlderShape {
+  version: number
+  schema: z.ZodObject
+  /**
+   * Makes its body from one of the version that follows it, so that events stored before a new version still step
+   * down. Always the same from the same: the bytes are signed again at every attempt.
+   */
+  from(body: Readonly<Record<string, unknown>>): Record<string, unknown>
 }
 
 export interface Module {

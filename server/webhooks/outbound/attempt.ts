@@ -78,6 +78,7 @@ export async function attemptDelivery(
 function recordRequest(event: EventRow, endpoint: OpenEndpoint, at: Date): RequestRecord {
   return {
     at,
+    version: event.version,
     signature: signEvent(event.id, event.body, endpoint.secrets, at),
     bodyHash: hashBody(event),
     headerNames: namesOf(endpoint.headers),

@@ -1,4 +1,4 @@
-import type { Kysely, Selectable } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import type { OutboundTables } from './tables.ts'
 
 type Db = Kysely<OutboundTables>
@@ -31,15 +31,37 @@ export function findEventType(
   name: string,
   version: number | undefined,
 ): Promise<EventTypeRow | undefined> {
-  let query = db
+  return selectEventType(db, productId, name, version).executeTakeFirst()
+}
+
+/** With all versions of its type, and those that are supported. */
+export function findEventTypeAmong(
+  db: Db,
+  productId: string,
+  name: string,
+  version: number | undefined,
+): Promise<(EventTypeRow & { versions: number[]; supported_versions: number[] }) | undefined> {
+  const all = sql`from event_types other
+    where other.product_id = event_types.product_id and other.name = event_types.name`
+  return selectEventType(db, productId, name, version)
+    .select([
+      sql<number[]>`array(select other.version ${all} order by other.version)`.as('versions'),
+      sql<number[]>`array(select other.version ${all} and other.supported order by other.version)`.as(
+        'supported_versions',
+      ),
+    ])
+    .executeTakeFirst()
+}
+
+function selectEventType(db: Db, productId: string, name: string, version: number | undefined) {
+  const query = db
     .selectFrom('event_types')
     .selectAll()
     .where('product_id', '=', productId)
     .where('name', '=', name)
     .orderBy('version', 'desc')
     .limit(1)
-  if (version !== undefined) query = query.where('version', '=', version)
-  return query.executeTakeFirst()
+  return version === undefined ? query : query.where('version', '=', version)
 }
 
 export async function listVersions(db: Db, productId: string, name: string): Promise<number[]> {

@@ -17,7 +17,7 @@ const product = {
 }
 
 export function catalogRoutes(app: App, context: Context, types: readonly EventType[]): void {
-  const ours = types.map(presentOurs)
+  const ours = types.flatMap(presentOurs)
   readRoutes(app, context, ours)
   app.put(
     '/webhooks/catalog/:type',

@@ -1,15 +1,18 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Kysely } from 'kysely'
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
+import type { Tables } from '#core/database.ts'
 import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import type { EventType } from '#core/module.ts'
+import { wakeWork } from '#jobs'
 import { type Caller, requireProduct } from '#tenants'
 import {
   countEventTypes,
   deleteEventTypes,
   describeEventType,
   type EventTypeRow,
-  findEventType,
+  findEventTypeAmong,
   insertEventType,
   listEventTypes,
   listVersions,
@@ -17,6 +20,7 @@ import {
 import { forgetType } from './checked-types.ts'
 import { findSchemaFaults, type JsonObject } from './json-schema.ts'
 import type { CatalogDetail, CatalogEntry, NewEventType } from './schema.ts'
+import { changeSupport, requireRoomToSupport, withdrawPins } from './versions/support.ts'
 
 const mostVersions = 500
 /** Of events that PipeCore is going to have. */
@@ -57,27 +61,45 @@ export async function saveEventType(
       `The catalogue of a product holds ${mostVersions} versions; delete a type first.`,
     )
   }
-  const made = await insertEventType(system, {
-    product_id: productId,
-    name,
-    version: input.version,
-    description: input.description ?? '',
-    schema: JSON.stringify(input.schema),
-    created_at: context.now(),
+  const made = await context.database.asSystem(async (db) => {
+    if (input.supported === true) await requireRoomToSupport(db, productId, name, input.version)
+    return insertEventType(db, {
+      product_id: productId,
+      name,
+      version: input.version,
+      description: input.description ?? '',
+      schema: JSON.stringify(input.schema),
+      supported: input.supported ?? false,
+      created_at: context.now(),
+    })
   })
-  forgetType(context.database, productId, name, [input.version])
-  if (made !== undefined) return { entry: present(made), isNew: true }
-  return { entry: await describeAgain(context, productId, name, input), isNew: false }
+  const entry = made === undefined ? await saveAgain(context, productId, name, input) : present(made)
+  forgetType(context.database, productId, name, await listVersions(system, productId, name))
+  return { entry, isNew: made !== undefined }
 }
 
-async function describeAgain(
+/** What may change of a version. */
+async function saveAgain(
   context: Context,
   productId: string,
   name: string,
-  { version, schema, description }: NewEventType,
+  input: NewEventType,
 ): Promise<CatalogEntry> {
-  const { system } = context.database
-  const known = await findEventType(system, productId, name, version)
+  const entry = await context.database.asSystem((db) =>
+    changeVersion(db, productId, name, input, context.now()),
+  )
+  wakeWork('delivery')
+  return entry
+}
+
+async function changeVersion(
+  db: Kysely<Tables>,
+  productId: string,
+  name: string,
+  { version, schema, description, supported }: NewEventType,
+  now: Date,
+): Promise<CatalogEntry> {
+  const known = await findEventTypeAmong(db, productId, name, version)
   if (known === undefined) throw notFound('event_type', name)
   if (!isDeepStrictEqual(JSON.parse(known.schema), schema)) {
     throw new PipeError(
@@ -87,9 +109,14 @@ async function describeAgain(
       { errors: [{ field: 'version', message: 'is taken' }] },
     )
   }
-  if (description === undefined || description === known.description) return present(known)
-  await describeEventType(system, known, description)
-  return present({ ...known, description })
+  const changed = {
+    ...known,
+    description: description ?? known.description,
+    supported: supported ?? known.supported,
+  }
+  if (changed.description !== known.description) await describeEventType(db, known, changed.description)
+  if (changed.supported !== known.supported) await changeSupport(db, changed, known.versions, now)
+  return present(changed)
 }
 
 export async function getEventTypes(
@@ -100,7 +127,8 @@ export async function getEventTypes(
 ): Promise<CatalogEntry[]> {
   const product = await readableProduct(context, caller, productId)
   const rows = product === undefined ? [] : await listEventTypes(context.database.system, product)
-  return [...ours, ...rows.map(present)]
+  const newest = ours.filter((entry, index) => ours.findIndex(({ name }) => name === entry.name) === index)
+  return [...newest, ...rows.map(present)]
 }
 
 /** @throws PipeError 404 */
@@ -114,11 +142,14 @@ export async function getEventType(
   const { name, version } = wanted
   const own = ours.filter((entry) => entry.name === name)
   const mine = own.find((entry) => version === undefined || entry.version === version)
-  if (mine !== undefined) return { ...mine, versions: own.map((entry) => entry.version) }
+  if (mine !== undefined) {
+    const versions = own.map((entry) => entry.version).toReversed()
+    return { ...mine, versions, supported_versions: versions }
+  }
   const { system } = context.database
-  const row = product === undefined ? undefined : await findEventType(system, product, name, version)
+  const row = product === undefined ? undefined : await findEventTypeAmong(system, product, name, version)
   if (row === undefined) throw notFound('event_type', name)
-  return { ...present(row), versions: await listVersions(system, row.product_id, name) }
+  return { ...present(row), versions: row.versions, supported_versions: row.supported_versions }
 }
 
 /** With all its versions. */
@@ -129,9 +160,15 @@ export async function deleteEventType(
   productId: string | undefined,
 ): Promise<void> {
   const product = await requireOwnProduct(context, caller, productId)
-  const versions = await deleteEventTypes(context.database.system, product, name)
+  const now = context.now()
+  const versions = await context.database.asSystem(async (db) => {
+    const deleted = await deleteEventTypes(db, product, name)
+    await withdrawPins(db, { productId: product, name, versions: deleted }, null, now)
+    return deleted
+  })
   if (versions.length === 0) throw notFound('event_type', name)
   forgetType(context.database, product, name, versions)
+  wakeWork('delivery')
 }
 
 async function readableProduct(
@@ -170,17 +207,20 @@ function present(row: EventTypeRow): CatalogEntry {
     name: row.name,
     version: row.version,
     description: row.description,
+    supported: row.supported,
     product_id: row.product_id,
     schema: JSON.parse(row.schema) as JsonObject,
   }
 }
 
-export function presentOurs({ name, version, description, schema }: EventType): CatalogEntry {
-  return {
+/** All its versions, the newest first. */
+export function presentOurs({ name, description, older = [], ...newest }: EventType): CatalogEntry[] {
+  return [newest, ...older].map(({ version, schema }) => ({
     name,
     version,
     description,
+    supported: true,
     product_id: null,
     schema: z.toJSONSchema(schema) as JsonObject,
-  }
+  }))
 }

@@ -1,10 +1,20 @@
 import type { Context } from '#core/context.ts'
 import type { Database } from '#core/database.ts'
 import { createRecent, type Recent } from '#core/recent.ts'
-import { findEventType } from './catalog-queries.ts'
+import { findEventTypeAmong } from './catalog-queries.ts'
 import { type CompiledSchema, compileSchema, type JsonObject } from './json-schema.ts'
 
-type Look = Promise<CompiledSchema | undefined>
+/** What an event is checked against. */
+export interface CheckedType {
+  version: number
+  schema: CompiledSchema
+  /** All of the type. */
+  versions: readonly number[]
+  /** Of these a publish of a newer one gives a shape. */
+  supported: readonly number[]
+}
+
+type Look = Promise<CheckedType | undefined>
 
 /** How long other processes may go on with what this one has changed. */
 const believedForMs = 2_000
@@ -37,11 +47,11 @@ async function readCheckedType(
   name: string,
   version: number | undefined,
 ): Look {
-  const row = await findEventType(database.system, productId, name, version)
+  const row = await findEventTypeAmong(database.system, productId, name, version)
   if (row === undefined) return undefined
   const schema = compiled.get(row.schema) ?? compileSchema(JSON.parse(row.schema) as JsonObject)
   compiled.set(row.schema, schema)
-  return schema
+  return { version: row.version, schema, versions: row.versions, supported: row.supported_versions }
 }
 
 function recentTypesOf(database: Database): Recent<string, Look> {

@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
-import type { Worker } from '#core/module.ts'
+import type { EventType, Worker } from '#core/module.ts'
 import { changeSeries, type FinishedWork, openWorkLoop, type WorkItem, type WorkResult } from '#jobs'
 import { attemptDelivery, type AttemptReport, failed } from './attempt.ts'
 import {
@@ -26,6 +26,7 @@ import {
 import { measureAttempt } from './metrics/deliveries.ts'
 import { requestColumns } from './requests/record.ts'
 import { nextWaitMs } from './retry-schedule.ts'
+import { explainNoShape, shapeFor } from './versions/shape.ts'
 
 /** Slow calls are prolonged while their process lives: a dead one is replaced after this. */
 const leaseSeconds = 15
@@ -39,6 +40,8 @@ const gatewayPauseMs = 10_000
 
 interface Dispatcher {
   context: Context
+  /** PipeCore's own. */
+  types: readonly EventType[]
   sources: DeliverySources
   open: ReturnType<typeof createEndpointOpener>
 }
@@ -54,9 +57,10 @@ interface Delivered extends AttemptReport {
 }
 
 /** The loop that delivers events; a lane is a tenant's share of an endpoint, so one that hangs holds up nobody else. */
-export function createDispatcher(context: Context): Worker {
+export function createDispatcher(context: Context, types: readonly EventType[]): Worker {
   const dispatcher = {
     context,
+    types,
     sources: createDeliverySources(context),
     open: createEndpointOpener(context),
   }
@@ -74,14 +78,13 @@ export function createDispatcher(context: Context): Worker {
 
 async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResult<Delivered>> {
   const { context } = dispatcher
-  const { event, endpoint } = await dispatcher.sources.read(item)
+  const { event, endpoint, found } = await findJudged(dispatcher, item)
   const post = item.attempt === 1 ? 1 : (await countAttempts(context.database.system, item.ref, item.id)) + 1
   const facts = {
     post,
     recordedAt: event?.occurred_at ?? item.runAt,
     wasUnwell: (endpoint?.health ?? 'healthy') !== 'healthy',
   }
-  const found = judge(context, { event, endpoint })
   if ('dead' in found) {
     const detail = { ...failed(found.dead), ...facts, outcome: 'dead' as const }
     measureAttempt(context, item, detail)
@@ -100,10 +103,26 @@ async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResu
 
 const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'
 
-type Judged = { dead: string } | { waitUntil: Date } | { event: EventRow; endpoint: DeliveryEndpointRow }
+type Judged =
+  | { dead: string; lacksShape?: true }
+  | { waitUntil: Date }
+  | { event: EventRow; endpoint: DeliveryEndpointRow }
 
-/** Whether it can be delivered now. */
-function judge(context: Context, { event, endpoint }: DeliverySource): Judged {
+async function findJudged(
+  dispatcher: Dispatcher,
+  item: WorkItem,
+): Promise<DeliverySource & { found: Judged }> {
+  const source = await dispatcher.sources.read(item)
+  const found = judge(dispatcher, source)
+  if (!('dead' in found) || found.lacksShape !== true) return { ...source, found }
+  // A pin that was withdrawn a moment ago is not to bury what was published since.
+  dispatcher.sources.forgetEndpoint(endpointOf(item))
+  const fresh = await dispatcher.sources.read(item)
+  return { ...fresh, found: judge(dispatcher, fresh) }
+}
+
+/** Whether it can be delivered now, and in which shape. */
+function judge({ context, types }: Dispatcher, { event, endpoint }: DeliverySource): Judged {
   if (event === undefined || endpoint === undefined)
     return { dead: 'The endpoint was deleted, or the event is past its retention.' }
   if (endpoint.disabled_reason !== null)
@@ -112,7 +131,12 @@ function judge(context: Context, { event, endpoint }: DeliverySource): Judged {
   const { health, paused_until: pausedUntil } = endpoint
   // It was claimed when the endpoint was not yet paused.
   if (health === 'open' && pausedUntil !== null && pausedUntil > now) return { waitUntil: pausedUntil }
-  if (endpoint.active) return { event, endpoint }
+  if (endpoint.active) {
+    const shaped = shapeFor(endpoint.versions, event, types)
+    return shaped === undefined
+      ? { dead: explainNoShape(event, endpoint.versions), lacksShape: true }
+      : { event: shaped, endpoint }
+  }
   const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
   if (isStale) return { dead: 'The endpoint was switched off for too long.' }
   return { waitUntil: new Date(now.getTime() + pausePollMs) }

@@ -4,6 +4,7 @@ import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
+import type { EventType } from '#core/module.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { changeSeries } from '#jobs'
 import { type Caller, openSecret, requireProduct, scopeFor, type SecretCell, sealSecret } from '#tenants'
@@ -23,6 +24,7 @@ import {
 } from './queries.ts'
 import type { Endpoint, EndpointChange, EndpointWithSecret, NewEndpoint, Rotation } from './schema.ts'
 import { createEndpointSecret, publicKeyOf, type SigningScheme } from './signing.ts'
+import { changePins, requirePinnable } from './versions/pins.ts'
 
 const defaultOverlapHours = 24
 
@@ -33,18 +35,21 @@ export async function createEndpoint(
   context: Context,
   caller: Caller,
   input: NewEndpoint,
+  types: readonly EventType[],
 ): Promise<EndpointWithSecret> {
   requireUsableUrl(context, input.url)
   const owner = await ownerOf(context, caller, input)
   const id = createId('end', context.now())
   const secret = createEndpointSecret(input.signing)
   return context.database.asSystem(async (db) => {
+    await requirePinnable(db, owner.productId, input.versions, types)
     const place = { id, product_id: owner.productId, tenant_id: owner.tenantId }
     const row = await insertEndpoint(db, {
       ...place,
       url: input.url,
       events: input.events,
       ...filterColumns(input.filter),
+      versions: JSON.stringify(input.versions),
       ordered: input.ordered,
       max_in_flight: input.max_in_flight,
       max_per_second: input.max_per_second,
@@ -119,10 +124,12 @@ export async function changeEndpoint(
   caller: Caller,
   id: string,
   change: EndpointChange,
+  types: readonly EventType[],
 ): Promise<Endpoint> {
-  await requireEndpoint(context, caller, id)
+  const { product_id: productId } = await requireEndpoint(context, caller, id)
   if (change.url !== undefined) requireUsableUrl(context, change.url)
   return context.database.asSystem(async (db) => {
+    if (change.versions !== undefined) await requirePinnable(db, productId, change.versions, types)
     const known = await lockEndpoint(db, id)
     if (known === undefined) throw notFound('endpoint', id)
     requireHeadersFor(known, change)
@@ -130,6 +137,9 @@ export async function changeEndpoint(
       ...(change.url !== undefined && { url: change.url }),
       ...(change.events !== undefined && { events: change.events }),
       ...(change.filter !== undefined && filterColumns(change.filter)),
+      ...(change.versions !== undefined && {
+        versions: JSON.stringify(changePins(known.versions, change.versions)),
+      }),
       ...(change.headers !== undefined && {
         sealed_headers: await sealHeaders(context, db, known, change.headers),
       }),
@@ -324,6 +334,7 @@ function present(row: EndpointRow, names: string[], health: HealthRow | undefine
     url: row.url,
     events: row.events,
     filter: JSON.parse(row.filter ?? 'null') as Endpoint['filter'],
+    versions: row.versions,
     signing: schemeOf(row),
     public_keys: publicKeysOf(row, now),
     header_names: names,

@@ -57,6 +57,7 @@ export async function getEvent(context: Context, caller: Caller, id: string): Pr
   return {
     ...summarize(row),
     body: JSON.parse(row.body) as Record<string, unknown>,
+    older: olderOf(row),
     deliveries: deliveries.get(row.id) ?? [],
   }
 }
@@ -206,10 +207,18 @@ function addOpen(delivery: Delivery, row: OpenDelivery): void {
   delivery.next_attempt_at = row.run_at.toISOString()
 }
 
+function olderOf({ older }: EventRow): EventDetail['older'] {
+  const bodies = Object.entries(JSON.parse(older ?? '{}') as Record<string, string>)
+  return Object.fromEntries(
+    bodies.map(([version, body]) => [version, JSON.parse(body) as Record<string, unknown>]),
+  )
+}
+
 function summarize(row: EventRow): EventSummary {
   return {
     id: row.id,
     type: row.type,
+    version: row.version,
     tenant_id: row.tenant_id,
     entity: row.entity,
     trace_id: row.trace_id,

@@ -6,6 +6,8 @@ import { callRecordEvents, type EventRow } from './queries.ts'
 export interface NewEvent {
   /** A type of the catalogue, such as `message.delivered`. */
   type: string
+  /** Of its type, as `data` is; default: 1. */
+  version?: number | undefined
   /** Id of what it is about, such as the message: how an entity's story is read back. */
   entity: string
   occurredAt: Date
@@ -62,29 +64,39 @@ export function deliveryOf(
   }
 }
 
-/** Without an entity it is about itself. */
-export function toEventRow(
-  scope: TenantScope,
-  event: Omit<NewEvent, 'entity'> & { entity?: string | undefined },
-  now: Date,
-): EventRow {
+interface NewRow extends Omit<NewEvent, 'entity'> {
+  /** Without one it is about itself. */
+  entity?: string | undefined
+  /** Of a product's event: `data` in the shape of older versions. */
+  older?: Readonly<Record<string, NewEvent['data']>> | undefined
+}
+
+export function toEventRow(scope: TenantScope, event: NewRow, now: Date): EventRow {
   const id = createId('evt', now)
-  const body = {
+  const envelope = {
     id,
     event: event.type,
     tenant_id: scope.tenantId,
     occurred_at: event.occurredAt.toISOString(),
     trace_id: scope.traceId,
-    ...event.data,
   }
+  const toBody = (data: NewEvent['data']) => JSON.stringify({ ...envelope, ...data })
   return {
     id,
     tenant_id: scope.tenantId,
     product_id: scope.productId,
     type: event.type,
+    version: event.version ?? 1,
     entity: event.entity ?? id,
-    body: JSON.stringify(body),
+    body: toBody(event.data),
+    older: event.older === undefined ? null : bodiesOf(event.older, toBody),
     trace_id: scope.traceId,
     occurred_at: event.occurredAt,
   }
+}
+
+function bodiesOf(older: NonNullable<NewRow['older']>, toBody: (data: NewEvent['data']) => string): string {
+  return JSON.stringify(
+    Object.fromEntries(Object.entries(older).map(([version, data]) => [version, toBody(data)])),
+  )
 }

@@ -2,7 +2,7 @@ import type { Module } from '#core/module.ts'
 import { auditJobs } from './audit/jobs.ts'
 import { createDispatcher } from './dispatch.ts'
 import { gauges } from './metrics/gauges.ts'
-import { ownEvents } from './own-events.ts'
+import { ownEvents, typesOf } from './own-events.ts'
 import { replayEndpoint } from './replays/replay-job.ts'
 import { routes } from './routes.ts'
 
@@ -20,5 +20,5 @@ export const outboundWebhooks: Module = {
   jobs: [replayEndpoint, ...auditJobs],
   routes,
   gauges,
-  workers: (context) => [createDispatcher(context)],
+  workers: (context, modules) => [createDispatcher(context, typesOf(modules))],
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { EventType } from '#core/module.ts'
+import type { EventType, Module } from '#core/module.ts'
 
 /** Fields that every event's body starts with. */
 export const eventEnvelope = {
@@ -48,6 +48,21 @@ export const ownEvents: readonly EventType[] = [
     schema: z.object(aboutEndpoint),
   },
   {
+    name: 'endpoint.version_withdrawn',
+    version: 1,
+    description:
+      'A version that an endpoint pins is no longer supported, or its type was deleted: the pin is gone, and the endpoint is sent what is published.',
+    schema: z.object({
+      ...eventEnvelope,
+      tenant_id: z.string().nullable().meta({ description: 'null for an endpoint of a whole product.' }),
+      endpoint_id: z.string(),
+      url: z.string(),
+      type: z.string().meta({ description: 'Such as order.paid.' }),
+      version: z.number().int().meta({ description: 'The one that was pinned.' }),
+      newest_version: z.number().int().nullable().meta({ description: 'null when the type was deleted.' }),
+    }),
+  },
+  {
     name: 'audit.sealed',
     version: 1,
     description:
@@ -62,3 +77,7 @@ export const ownEvents: readonly EventType[] = [
     }),
   },
 ]
+
+export function typesOf(modules: readonly Module[]): readonly EventType[] {
+  return modules.flatMap((module) => module.events ?? [])
+}

@@ -13,6 +13,7 @@ import { checkData, createCheckBudget } from './json-schema.ts'
 import { measureBatch } from './metrics/deliveries.ts'
 import { callRecordEvents, type EventRow } from './queries.ts'
 import { maxBatch, OwnEvent, OwnEvents, type PublishedEvents } from './schema.ts'
+import { findOlderFaults, type Given } from './versions/older-shapes.ts'
 
 const maxEventBytes = 256 * 1024
 const mostFaultsTold = 1_000
@@ -79,12 +80,6 @@ async function readBatchRows(
   return rows
 }
 
-interface Given {
-  /** In front of its fields: `events.3.`, or nothing. */
-  prefix: string
-  event: OwnEvent
-}
-
 function readBatch(body: object, faults: FieldError[]): Given[] {
   const told = OwnEvents.safeParse(body)
   if (told.success) return told.data.events.map((event, index) => ({ prefix: prefixOf(index), event }))
@@ -136,29 +131,41 @@ async function makeRows(
   const now = context.now()
   const budget = createCheckBudget()
   const rows: EventRow[] = []
-  for (const { prefix, event } of given) {
+  for (const one of given) {
+    const { prefix, event } = one
     const scope = scopes.get(event.tenant_id)
     if (scope === undefined) {
       faults.push({ field: `${prefix}tenant_id`, message: 'names no tenant that this key may act for' })
       continue
     }
-    const schema = await findCheckedType(context, scope.productId, event.type, event.version)
-    if (schema === undefined) {
+    const type = await findCheckedType(context, scope.productId, event.type, event.version)
+    if (type === undefined) {
       faults.push(unknownType(prefix, event))
       continue
     }
-    faults.push(...checkData(schema, event.data, `${prefix}data`, budget))
-    const occurredAt = event.occurred_at === undefined ? now : new Date(event.occurred_at)
-    const row = toEventRow(scope, { ...event, occurredAt }, now)
-    if (Buffer.byteLength(row.body) > maxEventBytes) {
-      faults.push({
-        field: `${prefix}data`,
-        message: `makes an event of more than ${maxEventBytes / 1024} KiB`,
-      })
-    }
+    faults.push(...checkData(type.schema, event.data, `${prefix}data`, budget))
+    faults.push(...(await findOlderFaults(context, scope.productId, one, type, budget)))
+    const row = toRow(scope, event, type.version, now)
+    faults.push(...findSizeFaults(row, prefix))
     rows.push(row)
   }
   return rows
+}
+
+function toRow(scope: TenantScope, event: OwnEvent, version: number, now: Date): EventRow {
+  const { type, entity, data, older = {} } = event
+  const occurredAt = event.occurred_at === undefined ? now : new Date(event.occurred_at)
+  return toEventRow(scope, { type, version, entity, data, older, occurredAt }, now)
+}
+
+function findSizeFaults({ body, older }: EventRow, prefix: string): FieldError[] {
+  const most = `more than ${maxEventBytes / 1024} KiB`
+  const faults: FieldError[] = []
+  if (Buffer.byteLength(body) > maxEventBytes)
+    faults.push({ field: `${prefix}data`, message: `makes an event of ${most}` })
+  if (Buffer.byteLength(older ?? '') > maxEventBytes)
+    faults.push({ field: `${prefix}older`, message: `makes events of ${most} together` })
+  return faults
 }
 
 function unknownType(prefix: string, { type, version }: OwnEvent): FieldError {

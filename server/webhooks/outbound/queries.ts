@@ -11,12 +11,13 @@ export type EventRow = Selectable<OutboundTables['events']>
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 export type NewAttemptRow = Insertable<OutboundTables['delivery_attempts']>
 
-/** See `migrations/0004_filters.sql`. */
+/** See `migrations/0009_versions.sql`. */
 export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
   return sql<number>`record_events(
     ${events.map((event) => event.id)}, ${events.map((event) => event.tenant_id)},
     ${events.map((event) => event.product_id)}, ${events.map((event) => event.type)},
-    ${events.map((event) => event.entity)}, ${events.map((event) => event.body)},
+    ${events.map((event) => event.version)}, ${events.map((event) => event.entity)},
+    ${events.map((event) => event.body)}, ${events.map((event) => event.older)},
     ${events.map((event) => event.trace_id)}, ${events.map((event) => event.occurred_at)}, ${now})`
 }
 
@@ -180,7 +181,7 @@ export async function insertAttempts(db: Db, attempts: readonly NewAttemptRow[])
   await sql`
     insert into delivery_attempts (id, delivery_id, event_id, endpoint_id, tenant_id, attempt, outcome, status,
       error, response, duration_ms, next_attempt_at, attempted_at, number, lookup_ms, connect_ms, first_byte_ms,
-      body_sha256, signature, header_names)
+      body_sha256, version, signature, header_names)
     select * from unnest(
       ${all('id')}::text[], ${all('delivery_id')}::text[], ${all('event_id')}::text[],
       ${all('endpoint_id')}::text[], ${all('tenant_id')}::text[], ${all('attempt')}::smallint[],
@@ -188,7 +189,7 @@ export async function insertAttempts(db: Db, attempts: readonly NewAttemptRow[])
       ${all('response')}::text[], ${all('duration_ms')}::int[], ${all('next_attempt_at')}::timestamptz[],
       ${all('attempted_at')}::timestamptz[], ${all('number')}::bigint[], ${all('lookup_ms')}::int[],
       ${all('connect_ms')}::int[], ${all('first_byte_ms')}::int[], ${all('body_sha256')}::bytea[],
-      ${all('signature')}::text[], ${all('header_names')}::text[])`.execute(db)
+      ${all('version')}::int[], ${all('signature')}::text[], ${all('header_names')}::text[])`.execute(db)
 }
 
 export async function countAttempts(db: Db, eventId: string, deliveryId: string): Promise<number> {

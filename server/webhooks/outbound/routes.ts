@@ -20,6 +20,7 @@ import { getEvent, getEvents, replayEvent } from './event-log.ts'
 import { feedRoutes } from './feed/routes.ts'
 import { filterRoutes } from './filters/routes.ts'
 import { keyRoutes } from './keys/routes.ts'
+import { typesOf } from './own-events.ts'
 import { publishRoute } from './publish-routes.ts'
 import { replayRoutes } from './replays/routes.ts'
 import {
@@ -40,11 +41,11 @@ const tags = ['Webhooks out']
 const params = z.object({ id: z.string() })
 
 export function routes(app: App, context: Context, modules: readonly Module[]): void {
-  const types = modules.flatMap((module) => module.events ?? [])
+  const types = typesOf(modules)
   endpointRoutes(app, context, types)
   endpointActionRoutes(app, context)
   filterRoutes(app, context)
-  feedRoutes(app, context)
+  feedRoutes(app, context, types)
   keyRoutes(app, context)
   eventRoutes(app, context)
   catalogRoutes(app, context, types)
@@ -67,7 +68,7 @@ function endpointRoutes(app: App, context: Context, types: readonly EventType[])
       },
     },
     async (request, reply) =>
-      reply.code(201).send(await createEndpoint(context, request.caller, request.body)),
+      reply.code(201).send(await createEndpoint(context, request.caller, request.body, types)),
   )
   app.get(
     '/webhooks/endpoints',
@@ -116,7 +117,7 @@ function endpointRoutes(app: App, context: Context, types: readonly EventType[])
     },
     async (request) => {
       requireKnownTypes(request.body.events ?? [], types)
-      return changeEndpoint(context, request.caller, request.params.id, request.body)
+      return changeEndpoint(context, request.caller, request.params.id, request.body, types)
     },
   )
   app.delete(

@@ -3,6 +3,7 @@ import { headerProblem } from '#core/outbound.ts'
 import { Filter, ShownFilter } from './filters/schema.ts'
 import { PublicKey, signing } from './keys/schema.ts'
 import { SentRequest, Timings } from './requests/schema.ts'
+import { olderShapes, PinChange, Pins, typeName, version } from './versions/schema.ts'
 
 export const eventFilter = z
   .string()
@@ -50,6 +51,7 @@ export const NewEndpoint = z
     tenant_id: z.string().optional(),
     events: z.array(eventFilter).min(1).max(100).default(['*']),
     filter: Filter.default(null),
+    versions: Pins.default({}),
     signing: signing.default('hmac'),
     headers: extraHeaders
       .optional()
@@ -68,6 +70,7 @@ export const EndpointChange = z.strictObject({
   url: z.string().max(2000).optional(),
   events: z.array(eventFilter).min(1).max(100).optional(),
   filter: Filter.optional(),
+  versions: PinChange.optional(),
   headers: extraHeaders.nullable().optional(),
   active: z.boolean().optional(),
   ordered: limits.ordered.optional(),
@@ -83,6 +86,7 @@ export const Endpoint = z.object({
   url: z.string(),
   events: z.array(z.string()),
   filter: ShownFilter,
+  versions: Pins,
   signing,
   public_keys: z
     .array(PublicKey)
@@ -136,6 +140,7 @@ export type TestResult = z.infer<typeof TestResult>
 export const EventSummary = z.object({
   id: z.string(),
   type: z.string(),
+  version: z.number().int().meta({ description: 'Of its type, under which it was published.' }),
   tenant_id: z.string(),
   entity: z.string(),
   trace_id: z.string(),
@@ -165,6 +170,9 @@ export const Delivery = z.object({
 })
 export const EventDetail = EventSummary.extend({
   body: z.record(z.string(), z.unknown()),
+  older: z
+    .record(z.string(), z.record(z.string(), z.unknown()))
+    .meta({ description: 'Bodies of older versions that were published with it.' }),
   deliveries: z.array(Delivery),
 })
 export type EventSummary = z.infer<typeof EventSummary>
@@ -174,12 +182,7 @@ export type EventDetail = z.infer<typeof EventDetail>
 export const Replay = z.strictObject({ endpoint_id: z.string().optional() }).nullish()
 export const ReplayResult = z.object({ event_id: z.string(), deliveries: z.array(z.string()) })
 
-const typeName = z
-  .string()
-  .max(100)
-  .regex(/^[a-z][a-z_]*\.[a-z][a-z_]*$/, 'must be a noun and what happened to it, such as order.paid')
 const jsonObject = z.record(z.string(), z.unknown())
-const version = z.number().int().min(1).max(1_000_000)
 
 export const TypeParams = z.object({ type: typeName })
 
@@ -188,6 +191,10 @@ export const NewEventType = z.strictObject({
   version,
   description: z.string().max(1000).optional(),
   schema: jsonObject.meta({ description: 'JSON Schema (draft 2020-12) of `data`.' }),
+  supported: z.boolean().optional().meta({
+    description:
+      'Endpoints may pin this version, and every newer event has to give a shape of it. Default: as it is, at first false. With false pins of it are removed, which `endpoint.version_withdrawn` tells.',
+  }),
 })
 export type NewEventType = z.infer<typeof NewEventType>
 
@@ -195,6 +202,7 @@ export const CatalogEntry = z.object({
   name: z.string(),
   version: z.number().int(),
   description: z.string(),
+  supported: z.boolean().meta({ description: 'Endpoints may pin this version.' }),
   product_id: z
     .string()
     .nullable()
@@ -205,10 +213,19 @@ export const CatalogEntry = z.object({
 })
 export type CatalogEntry = z.infer<typeof CatalogEntry>
 
-export const CatalogDetail = CatalogEntry.extend({ versions: z.array(z.number().int()) })
+export const CatalogDetail = CatalogEntry.extend({
+  versions: z.array(z.number().int()),
+  supported_versions: z.array(z.number().int()),
+})
 export type CatalogDetail = z.infer<typeof CatalogDetail>
 
 const ofTheEnvelope = ['id', 'event', 'tenant_id', 'occurred_at', 'trace_id']
+const eventData = jsonObject.superRefine((data, context) => {
+  for (const name of ofTheEnvelope) {
+    if (!Object.hasOwn(data, name)) continue
+    context.addIssue({ code: 'custom', message: 'is set by PipeCore alone', path: [name] })
+  }
+})
 
 export const OwnEvent = z.strictObject({
   tenant_id: z.string().max(63),
@@ -221,14 +238,8 @@ export const OwnEvent = z.strictObject({
     .optional()
     .meta({ description: 'Id of what it is about, such as an order; default: the event’s own id.' }),
   occurred_at: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: now.' }),
-  data: jsonObject
-    .superRefine((data, context) => {
-      for (const name of ofTheEnvelope) {
-        if (!Object.hasOwn(data, name)) continue
-        context.addIssue({ code: 'custom', message: 'is set by PipeCore alone', path: [name] })
-      }
-    })
-    .meta({ description: 'Joins the envelope in the body, as the schema of its type says.' }),
+  data: eventData.meta({ description: 'Joins the envelope in the body, as the schema of its type says.' }),
+  older: olderShapes(eventData).optional(),
 })
 export type OwnEvent = z.infer<typeof OwnEvent>
 

@@ -14,6 +14,8 @@ export interface OutboundTables {
     sealed_secret: string
     sealed_previous_secret: string | null
     previous_secret_expires_at: Date | null
+    /** Pinned versions by type. */
+    versions: ColumnType<Record<string, number>, string | undefined, string>
     public_key: string | null
     previous_public_key: string | null
     active: Generated<boolean>
@@ -47,8 +49,11 @@ export interface OutboundTables {
     tenant_id: string
     product_id: string
     type: string
+    version: number
     entity: string
     body: string
+    /** JSON: the bodies of older versions. Null of PipeCore's own events. */
+    older: string | null
     trace_id: string
     occurred_at: Date
   }
@@ -58,6 +63,7 @@ export interface OutboundTables {
     version: number
     description: string
     schema: string
+    supported: boolean
     created_at: Date
   }
   delivery_attempts: {
@@ -79,6 +85,7 @@ export interface OutboundTables {
     connect_ms: number | null
     first_byte_ms: number | null
     body_sha256: Buffer | null
+    version: number | null
     signature: string | null
     header_names: string | null
     /** In the order in which attempts were recorded; null of those from before there was one. */

@@ -20,8 +20,10 @@ export function testEvent(context: Context, endpoint: EndpointRow, traceId: stri
     tenant_id: tenantId,
     product_id: endpoint.product_id,
     type: 'webhook.test',
+    version: 1,
     entity: endpoint.id,
     body: JSON.stringify(body),
+    older: null,
     trace_id: traceId,
     occurred_at: now,
   }

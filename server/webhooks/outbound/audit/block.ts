@@ -25,6 +25,7 @@ const laterFields = [
   'connect_ms',
   'first_byte_ms',
   'body_sha256',
+  'version',
   'signature',
   'header_names',
 ] as const

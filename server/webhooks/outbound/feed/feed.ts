@@ -1,11 +1,13 @@
 import type { Context } from '#core/context.ts'
 import { invalidRequest } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
+import type { EventType } from '#core/module.ts'
 import { findLastNumber, type Numbers, numberSeries, removeFromSeries } from '#jobs'
 import type { Caller } from '#tenants'
 import { requireEndpoint } from '../endpoints.ts'
 import { type NewAttemptRow, insertAttempts } from '../queries.ts'
-import { findPosition, listNumbered, movePosition, type NumberedRow, readBodies } from './queries.ts'
+import { type Shapes, shapeFor } from '../versions/shape.ts'
+import { findPosition, listNumbered, movePosition, type NumberedRow, readShapes } from './queries.ts'
 import type { Acknowledged, Acknowledgement, Feed, FeedEntry, FeedQuery } from './schema.ts'
 
 const mostBytes = 4 * 1024 * 1024
@@ -17,20 +19,23 @@ export async function readFeed(
   caller: Caller,
   endpointId: string,
   query: FeedQuery,
+  types: readonly EventType[],
 ): Promise<Feed> {
-  await requireEndpoint(context, caller, endpointId)
+  const { versions } = await requireEndpoint(context, caller, endpointId)
   const db = context.database.system
   const acknowledgedThrough = await findPosition(db, endpointId)
   const after = query.after ?? acknowledgedThrough
   const rows = await listOrNumber(context, endpointId, after, query.limit)
-  const bodies = await readBodies(
+  const events = await readShapes(
     db,
     rows.map((row) => row.event_id),
     mostBytes,
   )
   const data = rows.flatMap((row, index) => {
-    const found = bodies[index]
-    return found?.fits === true ? [present(row, found.body)] : []
+    const event = events[index]
+    // It waits for the next page.
+    if (event === undefined) return []
+    return [present(row, event === null ? undefined : shapeFor(versions, event, types))]
   })
   return {
     data,
@@ -52,7 +57,7 @@ async function listOrNumber(
   return fresh === 0 ? rows : listNumbered(database.system, endpointId, after, limit)
 }
 
-function present(row: NumberedRow, body: string | null): FeedEntry {
+function present(row: NumberedRow, shape: Shapes | undefined): FeedEntry {
   return {
     sequence: row.number,
     event_id: row.event_id,
@@ -60,7 +65,8 @@ function present(row: NumberedRow, body: string | null): FeedEntry {
     delivered_at: row.delivered_at?.toISOString() ?? null,
     acknowledged_at: row.acknowledged_at?.toISOString() ?? null,
     attempts: row.attempts,
-    body: body === null ? null : (JSON.parse(body) as Record<string, unknown>),
+    version: shape?.version ?? null,
+    body: shape === undefined ? null : (JSON.parse(shape.body) as Record<string, unknown>),
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import type { OutboundTables } from '../tables.ts'
+import type { Shapes } from '../versions/shape.ts'
 
 type Db = Kysely<OutboundTables>
 
@@ -49,29 +50,29 @@ export async function listNumbered(
   return rows
 }
 
-export interface SizedBody {
-  /** Null when the event is past its retention. */
-  body: string | null
-  fits: boolean
-}
-
-/** Bodies of events in this order, as long as those before them are no more than `mostBytes` together. */
-export async function readBodies(
+/**
+ * Of events in this order, as many as those before them are no more than `mostBytes` together. Null: past its
+ * retention.
+ */
+export async function readShapes(
   db: Db,
   eventIds: readonly string[],
   mostBytes: number,
-): Promise<SizedBody[]> {
-  const { rows } = await sql<SizedBody>`
-    select case when bytes_before <= ${mostBytes} then body end as body, bytes_before <= ${mostBytes} as fits
+): Promise<Array<Shapes | null>> {
+  const { rows } = await sql<Shapes | { type: null }>`
+    select type, version, body, older
     from (
-      select given.place, event.body,
-        sum(coalesce(octet_length(event.body), 0)) over (order by given.place)
-          - coalesce(octet_length(event.body), 0) as bytes_before
+      select given.place, event.type, event.version, event.body, event.older,
+        sum(size.bytes) over (order by given.place) - size.bytes as bytes_before
       from unnest(${eventIds}::text[]) with ordinality as given (id, place)
       left join events event on event.id = given.id
+      cross join lateral (
+        select coalesce(octet_length(event.body), 0) + coalesce(octet_length(event.older), 0) as bytes
+      ) size
     ) sized
+    where bytes_before <= ${mostBytes}
     order by place`.execute(db)
-  return rows
+  return rows.map((row) => (row.type === null ? null : row))
 }
 
 export async function findPosition(db: Db, endpointId: string): Promise<number> {

@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
-import type { App } from '#core/module.ts'
+import type { App, EventType } from '#core/module.ts'
 import { acknowledge, readFeed } from './feed.ts'
 import { Acknowledged, Acknowledgement, Feed, FeedQuery } from './schema.ts'
 
 const tags = ['Webhooks out']
 const params = z.object({ id: z.string() })
 
-export function feedRoutes(app: App, context: Context): void {
+export function feedRoutes(app: App, context: Context, types: readonly EventType[]): void {
   app.get(
     '/webhooks/endpoints/:id/events',
     {
@@ -21,7 +21,7 @@ export function feedRoutes(app: App, context: Context): void {
         response: { 200: Feed },
       },
     },
-    async (request) => readFeed(context, request.caller, request.params.id, request.query),
+    async (request) => readFeed(context, request.caller, request.params.id, request.query, types),
   )
   app.post(
     '/webhooks/endpoints/:id/events/ack',

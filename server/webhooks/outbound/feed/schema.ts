@@ -22,10 +22,11 @@ const FeedEntry = z.object({
   delivered_at: z.iso.datetime().nullable().meta({ description: 'When a call of ours was answered 2xx.' }),
   acknowledged_at: z.iso.datetime().nullable(),
   attempts: z.number().int().meta({ description: 'Calls that have ended.' }),
-  body: z
-    .record(z.string(), z.unknown())
-    .nullable()
-    .meta({ description: 'As it is posted; null when it is past its retention.' }),
+  version: z.number().int().nullable().meta({ description: 'Of `body`, as in `webhook-version`.' }),
+  body: z.record(z.string(), z.unknown()).nullable().meta({
+    description:
+      'As it is posted; null when it is past its retention, or has no shape of the version that the endpoint pins.',
+  }),
 })
 export type FeedEntry = z.infer<typeof FeedEntry>
 

@@ -6,5 +6,7 @@ alter table delivery_attempts
   add column connect_ms integer,
   add column first_byte_ms integer,
   add column body_sha256 bytea,
+  -- Of the event's type, which the body had.
+  add column version integer,
   add column signature text,
   add column header_names text;

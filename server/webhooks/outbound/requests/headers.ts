@@ -1,6 +1,8 @@
 export interface HeaderFacts {
   eventId: string
   traceId: string
+  /** Of the event's type, which the body has. */
+  version: number
   /** Its place among all that the endpoint is sent; none for a test. */
   number: number | null
   at: Date
@@ -9,11 +11,12 @@ export interface HeaderFacts {
 
 /** What PipeCore itself sets: made here to be sent, and made again from what was stored to be shown. */
 export function requestHeaders(facts: HeaderFacts): Record<string, string> {
-  const { eventId, traceId, number, at, signature } = facts
+  const { eventId, traceId, version, number, at, signature } = facts
   return {
     'content-type': 'application/json',
     'user-agent': 'PipeCore',
     traceparent: `00-${traceId}-${traceId.slice(0, 16)}-01`,
+    'webhook-version': String(version),
     ...(number !== null && { 'webhook-sequence': String(number) }),
     ...webhookHeaders(eventId, at, signature),
   }

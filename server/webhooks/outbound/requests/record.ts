@@ -6,6 +6,7 @@ import type { SentRequest, Timings } from './schema.ts'
 /** What is stored of a request: the rest follows from the event and its attempt. */
 export interface RequestRecord {
   at: Date
+  version: number
   signature: string
   bodyHash: Buffer
   /** Of the endpoint's own headers. */
@@ -28,11 +29,12 @@ export function namesOf(headers: Record<string, string>): string | null {
   return Object.keys(headers).join(' ').toLowerCase() || null
 }
 
-type RequestColumns = Pick<AttemptRow, 'body_sha256' | 'signature' | 'header_names'>
+type RequestColumns = Pick<AttemptRow, 'body_sha256' | 'version' | 'signature' | 'header_names'>
 
 export function requestColumns(request: RequestRecord | null): RequestColumns {
   return {
     body_sha256: request?.bodyHash ?? null,
+    version: request?.version ?? null,
     signature: request?.signature ?? null,
     header_names: request?.headerNames ?? null,
   }
@@ -45,6 +47,7 @@ export function presentRequest(event: EventRow, row: AttemptRow): SentRequest | 
   const facts = {
     eventId: event.id,
     traceId: event.trace_id,
+    version: row.version ?? event.version,
     number: row.number,
     at: row.attempted_at,
     signature,
