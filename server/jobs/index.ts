@@ -5,6 +5,7 @@ import { routes } from './routes.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { backlogGauges } from './backlog.ts'
+export { listOldestDue } from './backlog-queries.ts'
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
 export { insertWork, type NewWork } from './new-work.ts'
 export type { JobsTables } from './tables.ts'
