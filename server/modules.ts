@@ -1,3 +1,4 @@
+import { alerts } from '#alerts'
 import { connections } from '#connections'
 import type { MigrationSource } from '#core/migrate.ts'
 import type { Module } from '#core/module.ts'
@@ -17,6 +18,7 @@ export const modules: readonly Module[] = [
   outboundWebhooks,
   messaging,
   payments,
+  alerts,
 ]
 
 export const providerIds: readonly string[] = [...messagingProviderIds, ...paymentProviderIds]

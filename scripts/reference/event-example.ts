@@ -58,6 +58,9 @@ const values: Readonly<Record<string, unknown>> = {
   period_start: at,
   interval_count: 1,
   interval: 'month',
+  incident_id: 'inc_01kbkqbz6r2w8m4xv5dt9c7yhn',
+  opened_at: '2026-11-22T14:48:00.000Z',
+  resolved_at: at,
   method: { type: 'card', brand: 'visa', last4: '4242', installments: null },
   customer_reference: 'customer_42',
   method_id: 'pmt_01kbkq8d3r5f7hx2b9zt6ye0wc',
@@ -121,6 +124,19 @@ const plan = {
 
 const endpointUrl = { url: 'https://tableflow.example/events' }
 
+const incident = {
+  rule: 'provider_failing',
+  kind: 'provider_failing',
+  subject: 'con_01kbkpx2d8n5w7c3vr9ha4mty6',
+  details: {
+    provider: 'twilio',
+    calls: 12,
+    failed: 9,
+    window_minutes: 10,
+    last_error: 'No answer came in time.',
+  },
+}
+
 /** What one type has otherwise. */
 const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'message.received': received,
@@ -140,6 +156,8 @@ const valuesOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'endpoint.disabled': endpointUrl,
   'endpoint.recovered': { ...endpointUrl, failing_since: null, last_error: null },
   'endpoint.version_withdrawn': { ...endpointUrl, type: 'order.paid', version: 1, newest_version: 2 },
+  'alert.raised': incident,
+  'alert.resolved': incident,
   'provider.reported': {
     provider: 'meta',
     subject: 'phone_number_quality',

@@ -25,6 +25,7 @@ export type IdPrefix =
   | 'plg'
   | 'rec'
   | 'rpl'
+  | 'inc'
 
 /** `msg_01k…`: 48 bits of milliseconds and 80 random bits, so ids sort by the time they were made. */
 export function createId(prefix: IdPrefix, now: Date = new Date()): string {

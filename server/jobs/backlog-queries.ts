@@ -51,3 +51,30 @@ export async function countDeadJobs(db: Db): Promise<number> {
     .executeTakeFirstOrThrow()
   return count
 }
+
+export interface OldestDue {
+  tenant_id: string
+  series: string
+  oldest_due: Date
+}
+
+/** What has been due since before a moment, by tenant and series: one look at the head of every lane. */
+export async function listOldestDue(
+  db: Db,
+  { kind, before }: { kind: WorkKind; before: Date },
+): Promise<OldestDue[]> {
+  const { rows } = await sql<OldestDue>`
+    with recursive lanes (lane) as (
+      (select lane from work where kind = ${kind} order by lane limit 1)
+      union all
+      select (select w.lane from work w where w.kind = ${kind} and w.lane > l.lane order by w.lane limit 1)
+        from lanes l where l.lane is not null
+    )
+    select head.tenant_id, head.series, min(head.run_at) as oldest_due
+      from lanes l cross join lateral (
+        select w.tenant_id, w.series, w.run_at from work w
+         where w.kind = ${kind} and w.lane = l.lane and w.run_at < ${before} order by w.run_at, w.place limit 1) head
+     where head.tenant_id is not null and head.series is not null
+     group by 1, 2`.execute(db)
+  return rows
+}

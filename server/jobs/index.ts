@@ -6,6 +6,7 @@ import { createQueueLinks } from './queued-work.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { backlogGauges } from './backlog.ts'
+export { listOldestDue } from './backlog-queries.ts'
 export { enqueueJob, enqueueJobs, type EnqueueOptions, type NewJob } from './enqueue.ts'
 export { forgetDeadWork, hurryWork, insertWork, type NewWork } from './new-work.ts'
 export { findLastNumber, type Numbers, numberSeries, removeFromSeries } from './series-queries.ts'

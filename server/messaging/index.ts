@@ -5,6 +5,11 @@ import { messagingProviders } from './providers/index.ts'
 import { routes } from './routes.ts'
 import { webhookReader } from './webhook-reader.ts'
 
+export { normalizeAddress } from './addresses.ts'
+export { countMessagingCalls } from './call-counts.ts'
+export { acceptMessage } from './messages.ts'
+export { SendRequest } from './schema.ts'
+
 export const messagingProviderIds = messagingProviders.map((provider) => provider.id)
 
 export const messaging: Module = {

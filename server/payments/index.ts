@@ -7,6 +7,8 @@ import { routes } from './routes.ts'
 import { subscriptionEventTypes } from './subscriptions/events.ts'
 import { webhookReader } from './webhook-reader.ts'
 
+export { countPaymentCalls } from './call-counts.ts'
+
 export const paymentProviderIds = paymentProviders.map((provider) => provider.id)
 
 export const payments: Module = {

@@ -22,6 +22,8 @@ const scopes = [
   'webhooks:read',
   'webhooks:write',
   'events:write',
+  'alerts:read',
+  'alerts:write',
 ] as const
 
 export const Scope = z.enum(scopes)

@@ -11,6 +11,7 @@ export {
 } from './inbound.ts'
 export { type FactRow, findFacts, recordFact } from './queries.ts'
 export type { FollowedEvent, ForeseenEvent, ForeseenReport, WebhookReader } from './reader.ts'
+export { findWebhooksSince } from './watched.ts'
 export { keepRawBodies, readRawWebhook } from './raw-request.ts'
 
 export const inboundWebhooks: Module = {

@@ -11,6 +11,7 @@ export { readEventsOf, readFollowing, readOwnEvents } from './event-log.ts'
 export { eventRecording, type NewEvent, recordEvents } from './events.ts'
 export { eventEnvelope } from './own-events.ts'
 export { Delivery, EventSummary } from './schema.ts'
+export { findEventsSince, listFailingEndpoints } from './watched.ts'
 
 export const outboundWebhooks: Module = {
   name: 'webhooks/outbound',
