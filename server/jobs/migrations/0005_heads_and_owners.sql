@@ -44,9 +44,12 @@ begin
   behind as materialized (
     select s.id from seen s cross join lateral (
       select o.id from work o
-      where o.series = s.series and o.order_key = s.order_key and o.place < s.place
-      order by o.place desc
-      limit 1
+      -- The very row before it: one that is just being deleted is not passed over.
+      where o.id = (
+        select p.id from work p
+        where p.series = s.series and p.order_key = s.order_key and p.place < s.place
+        order by p.place desc
+        limit 1)
       for update skip locked
     ) before
   ),

@@ -36,20 +36,29 @@ begin
     select id from waiting order by run_at, place limit p_most
   ),
   held as materialized (
-    select w.id, w.run_at, w.place from work w
+    select w.id, w.run_at, w.place, w.order_key from work w
     where w.id = any (array(select id from wanted)) and w.number is null
     for update skip locked
   ),
+  -- What stands behind a row of its key that somebody else is numbering waits for the next time.
+  ready as materialized (
+    select h.id, case when h.order_key is null then h.run_at
+      else max(h.run_at) over (partition by h.order_key order by h.place) end as run_at, h.place
+    from held h
+    where h.order_key is null or not exists (
+      select from work o where o.series = p_series and o.order_key = h.order_key and o.place < h.place
+        and o.number is null and o.id <> all (array(select id from held)))
+  ),
   bumped as (
     insert into work_series as s (series, last_number)
-    select p_series, count(*) from held having count(*) > 0
+    select p_series, count(*) from ready having count(*) > 0
     on conflict (series) do update set last_number = s.last_number + excluded.last_number
     returning s.last_number
   ),
   numbered as (
     update work w set number = b.last_number - h.total + h.nth
     from (
-      select id, row_number() over (order by run_at, place) as nth, count(*) over () as total from held
+      select id, row_number() over (order by run_at, place) as nth, count(*) over () as total from ready
     ) h cross join bumped b
     where w.id = h.id
     returning w.id
@@ -92,7 +101,11 @@ as $$
 #variable_conflict use_column
 begin return query
   select w.number, w.ref, null::timestamptz from work w
-  where w.kind = p_kind and w.lane > p_series || '/' and w.lane < p_series || '0' and w.number > p_after
+  where w.kind = p_kind and not w.blocked and w.lane > p_series || '/' and w.lane < p_series || '0'
+    and w.number > p_after
+  union all
+  select w.number, w.ref, null::timestamptz from work w
+  where w.series = p_series and w.order_key is not null and w.blocked and w.number > p_after
   union all
   select d.number, d.ref, d.died_at from dead_work d
   where d.series = p_series and d.kind = p_kind and d.number > p_after;

@@ -124,7 +124,10 @@ async function replayTargets(
     return reaches && endpoint.active ? [endpoint.id] : []
   }
   const endpoints = await listEndpointsReachedBy(context.database.system, event)
-  return endpoints.filter((endpoint) => wants(endpoint.events, event.type)).map((endpoint) => endpoint.id)
+  return endpoints
+    .filter((endpoint) => caller.kind !== 'tenant' || endpoint.tenant_id === caller.tenantId)
+    .filter((endpoint) => wants(endpoint.events, event.type))
+    .map((endpoint) => endpoint.id)
 }
 
 /** @throws PipeError 404 also when this caller may not know of it */

@@ -25,10 +25,10 @@ export function callRecordEvents(events: readonly EventRow[], now: Date): RawBui
 export function listEndpointsReachedBy(
   db: Db,
   event: EventRow,
-): Promise<Pick<EndpointRow, 'id' | 'events'>[]> {
+): Promise<Pick<EndpointRow, 'id' | 'events' | 'tenant_id'>[]> {
   return db
     .selectFrom('endpoints')
-    .select(['id', 'events'])
+    .select(['id', 'events', 'tenant_id'])
     .where('product_id', '=', event.product_id)
     .where((where) => where.or([where('tenant_id', 'is', null), where('tenant_id', '=', event.tenant_id)]))
     .where('active', '=', true)

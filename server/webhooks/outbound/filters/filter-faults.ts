@@ -6,7 +6,8 @@ export interface FilterFault {
 }
 
 const mostLevels = 6
-const mostConditions = 50
+/** Each value of a list is one: the path tests every value of a body's list against every one of them. */
+const mostConditions = 100
 const mostValues = 100
 const longestText = 500
 const mostBytes = 16 * 1024
@@ -78,6 +79,7 @@ function checkOperator(check: Check, operator: string, operand: unknown, path: P
 function checkValues(check: Check, values: unknown, path: PropertyKey[]): void {
   if (!Array.isArray(values) || values.length === 0 || values.length > mostValues)
     return fault(check, path, `must be a list of 1 to ${mostValues} values`)
+  check.conditions += values.length - 1
   for (const [index, value] of values.entries()) checkValue(check, value, [...path, index])
 }
 
@@ -85,6 +87,8 @@ function checkValue(check: Check, value: unknown, path: PropertyKey[]): void {
   if (value !== null && !['string', 'number', 'boolean'].includes(typeof value))
     return fault(check, path, 'must be a string, a number, true, false or null')
   if (typeof value === 'string') checkLength(check, value, path)
+  // JSON reads 1e400 as infinite.
+  if (typeof value === 'number' && !Number.isFinite(value)) fault(check, path, 'is too large a number')
 }
 
 function checkLength(check: Check, text: string, path: PropertyKey[]): void {

@@ -19,9 +19,9 @@ export function keyRoutes(app: App, context: Context): void {
         response: { 200: PublishedKeys },
       },
     },
-    async (request, reply) =>
-      reply
-        .header('cache-control', `public, max-age=${cachedForSeconds}`)
-        .send(await getPublishedKeys(context, request.params.id)),
+    async (request, reply) => {
+      const keys = await getPublishedKeys(context, request.params.id)
+      return reply.header('cache-control', `public, max-age=${cachedForSeconds}`).send(keys)
+    },
   )
 }

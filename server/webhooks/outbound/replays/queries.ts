@@ -48,12 +48,16 @@ export async function changeReplay(db: Db, id: string, state: ReplayRow['state']
   await db.updateTable('replays').set({ state, changed_at: now }).where('id', '=', id).execute()
 }
 
-/** Those that are neither canceled nor through. */
-export async function countOpenReplays(db: Db, productId: string): Promise<number> {
+/** Those that are neither canceled nor through: of the product with all its tenants, or of one of these. */
+export async function countOpenReplays(
+  db: Db,
+  { productId, tenantId }: { productId: string; tenantId?: string },
+): Promise<number> {
   const row = await db
     .selectFrom('replays')
     .select((select) => select.fn.countAll<number>().as('count'))
     .where('product_id', '=', productId)
+    .where((where) => (tenantId === undefined ? where.lit(true) : where('tenant_id', '=', tenantId)))
     .where('state', '!=', 'canceled')
     .where((where) =>
       where.exists(
@@ -177,20 +181,23 @@ export async function listFates(
       order by w.ref, is_late
     ),
     tried as (
-      select event_id, bool_or(outcome = 'delivered') as delivered
+      select event_id, bool_or(outcome in ('delivered', 'acknowledged')) as delivered
       from delivery_attempts
       where event_id = any (${eventIds}::text[]) and endpoint_id = ${endpointId} and id >= ${firstAttempt}
       group by event_id
     ),
     buried as (
-      select distinct ref from dead_work
+      select ref, bool_or(number <= (
+          select acknowledged_through from endpoint_feeds where endpoint_id = ${endpointId})) as acknowledged
+      from dead_work
       where ref = any (${eventIds}::text[]) and kind = 'delivery' and series = ${endpointId}
+      group by ref
     )
     select g.id, o.id as "deliveryId",
       case
         when o.is_late and not coalesce(t.delivered, false) then 'pending_late'
         when o.ref is not null then 'waiting'
-        when t.delivered then 'delivered'
+        when t.delivered or b.acknowledged then 'delivered'
         when t.event_id is not null or b.ref is not null then 'dead'
         else 'never_fanned_out'
       end as state
@@ -210,7 +217,15 @@ export async function countBacklog(
   const { rows } = await sql<{ count: number }>`
     select count(*)::int as count from (
       select from work
-      where kind = 'delivery' and lane >= ${endpointId} || '/' and lane < ${endpointId} || '0' and run_at <= ${until}
+      where kind = 'delivery' and not blocked and lane >= ${endpointId} || '/' and lane < ${endpointId} || '0'
+        and run_at <= ${until}
+      union all
+      select from work where series = ${endpointId} and order_key is not null and blocked
       limit ${most}) due`.execute(db)
   return rows[0]?.count ?? 0
+}
+
+/** Until the end of the transaction: what one step opens, the next one of another replay sees. */
+export async function lockEndpointReplays(db: Kysely<OutboundTables>, endpointId: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${endpointId}, 715004))`.execute(db)
 }

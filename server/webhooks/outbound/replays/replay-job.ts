@@ -8,6 +8,7 @@ import { deliveryOf } from '../events.ts'
 import { type EndpointRow, findEndpoint, findHealth } from '../queries.ts'
 import {
   countBacklog,
+  lockEndpointReplays,
   lockReplay,
   lockReplayEndpoint,
   type ReplayEndpointRow,
@@ -73,6 +74,8 @@ async function takeStep(context: Context, db: Kysely<Tables>, payload: Payload):
   if (replay === undefined || replay.state !== 'running') return
   const part = await lockReplayEndpoint(db, payload.replay_id, payload.endpoint_id)
   if (part === undefined || part.step !== payload.step || part.ended_at !== null) return
+  // Two replays never decide on the same event of an endpoint at once.
+  await lockEndpointReplays(db, part.endpoint_id)
   const endpoint = await findEndpoint(db, part.endpoint_id)
   if (endpoint === undefined) {
     await saveReplayEndpoint(db, part, { ended_at: now, error: 'The endpoint was deleted.' })
@@ -99,8 +102,11 @@ async function findRoom(
 ): Promise<Room> {
   if (!endpoint.active) return { waitingFor: 'endpoint_off', most: 0 }
   const [health] = await findHealth(db, [endpoint.id])
-  if (health?.state === 'open') return { waitingFor: 'endpoint_paused', most: 0 }
-  const ahead = Math.min(mostAhead, Math.ceil((replay.per_second * aheadMs) / 1000))
+  const isOpen = health?.state === 'open'
+  if (isOpen && health.paused_until !== null && health.paused_until > now)
+    return { waitingFor: 'endpoint_paused', most: 0 }
+  // After its pause one event tries it, also when nothing else waits there.
+  const ahead = isOpen ? 1 : Math.min(mostAhead, Math.ceil((replay.per_second * aheadMs) / 1000))
   const until = new Date(now.getTime() + aheadMs)
   const backlog = await countBacklog(db, endpoint.id, { until, most: ahead })
   return { waitingFor: backlog > ahead / 2 ? 'backlog' : null, most: ahead - backlog }

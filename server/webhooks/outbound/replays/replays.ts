@@ -28,6 +28,8 @@ import { selectFor, type Selection } from './selection.ts'
 
 /** Open ones of a product and its tenants. */
 const mostOpen = 50
+/** Of one tenant, so that none takes them all. */
+const mostOpenOfTenant = 10
 
 interface ReplayOptions {
   traceId: string
@@ -58,6 +60,16 @@ export async function startReplay(
   return replay
 }
 
+async function requireFewOpen(db: Kysely<Tables>, selection: Selection): Promise<void> {
+  const { product_id: productId, tenant_id: tenantId } = selection
+  const ofTenant = tenantId === null ? 0 : await countOpenReplays(db, { productId, tenantId })
+  const ofProduct = await countOpenReplays(db, { productId })
+  if (ofTenant < mostOpenOfTenant && ofProduct < mostOpen) return
+  const isTenants = ofTenant >= mostOpenOfTenant
+  const message = `${isTenants ? mostOpenOfTenant : mostOpen} replays of this ${isTenants ? 'tenant' : 'product'} are open. Cancel one or wait for its end.`
+  throw new PipeError('replays_too_many', 409, message)
+}
+
 async function storeReplay(
   context: Context,
   db: Kysely<Tables>,
@@ -65,10 +77,7 @@ async function storeReplay(
 ): Promise<Replay> {
   const { selection, endpoints, traceId } = given
   const now = context.now()
-  if ((await countOpenReplays(db, selection.product_id)) >= mostOpen) {
-    const message = `${mostOpen} replays of this product are open. Cancel one or wait for its end.`
-    throw new PipeError('replays_too_many', 409, message)
-  }
+  await requireFewOpen(db, selection)
   const id = createId('rpl', now)
   const row = {
     ...selection,

@@ -79,7 +79,8 @@ function statesOf({ states, include_delivered: includesDelivered }: NewReplay): 
 
 function spanOf(context: Context, { from, to }: NewReplay): Pick<Selection, 'first_id' | 'end_id'> {
   const now = context.now()
-  const start = new Date(from)
+  // Ids begin with 1970.
+  const start = new Date(Math.max(0, Date.parse(from)))
   const end = to === undefined ? now : new Date(Math.min(Date.parse(to), now.getTime()))
   if (start < end) return { first_id: firstIdOf('evt', start), end_id: firstIdOf('evt', end) }
   throw invalidRequest('The time span is empty.', [
