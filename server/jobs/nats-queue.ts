@@ -100,7 +100,11 @@ async function prepareStream(connection: NatsConnection, name: string): Promise<
 function subscribe(connection: NatsConnection, name: string, listeners: Listeners): void {
   for (const topic of ['wake', 'freed', 'hands'] as const) {
     const callback = (_error: Error | null, message: Msg) => {
-      for (const listener of listeners.get(topic) ?? []) listener(message.json<never>())
+      try {
+        for (const listener of listeners.get(topic) ?? []) listener(message.json<never>())
+      } catch {
+        // What a listener throws would end the connection.
+      }
     }
     connection.subscribe(`${name}.${topic}`, { callback })
   }

@@ -33,7 +33,7 @@ export interface Notices {
   /** These claims have freed their slots. */
   freed: { claims: string[] }
   /** How much a process runs at once. */
-  hands: { hand: string; slots: number; laneCap: number }
+  hands: { hand: string; slots: number; laneCap: number; running: number }
 }
 
 /**

@@ -53,23 +53,29 @@ export function noteEnd(book: SeriesBook, series: string | null, started: boolea
 export function roomsOf(book: SeriesBook, now: number): Map<string, number> {
   const rooms = new Map<string, number>()
   for (const [series, known] of book) {
-    refill(known, now)
     const { mostRunning, perSecond } = known.limits
-    const isIdle = known.running === 0 && known.waiting === 0 && known.tokens >= burstOf(known.limits)
-    if (isIdle) book.delete(series)
+    const idle = isIdle(known, now)
+    if (idle) book.delete(series)
     const starts = perSecond === null ? Infinity : Math.floor(known.tokens)
     const places = (mostRunning ?? Infinity) - known.running
     const room = Math.min(starts, places) - known.waiting
-    if (!isIdle && room < Infinity) rooms.set(series, Math.max(0, room))
+    if (!idle && room < Infinity) rooms.set(series, Math.max(0, room))
   }
   return rooms
 }
 
 /** Series with limits of which something is running or waits: to go on with them the process must stay their owner. */
-export function ownedSeries(book: SeriesBook): string[] {
-  return [...book].flatMap(([series, { limits }]) =>
-    limits.mostRunning === null && limits.perSecond === null ? [] : [series],
-  )
+export function ownedSeries(book: SeriesBook, now: number): string[] {
+  return [...book].flatMap(([series, known]) => (isLimited(known) && !isIdle(known, now) ? [series] : []))
+}
+
+function isLimited({ limits: { mostRunning, perSecond } }: BusySeries): boolean {
+  return mostRunning !== null || perSecond !== null
+}
+
+function isIdle(known: BusySeries, now: number): boolean {
+  refill(known, now)
+  return known.running === 0 && known.waiting === 0 && known.tokens >= burstOf(known.limits)
 }
 
 /** Milliseconds until a series that waits for its rate may start again; undefined when none does. */

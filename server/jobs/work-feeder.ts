@@ -35,7 +35,7 @@ export function createFeeder(options: FeederOptions, queue: WorkQueue): WorkLoop
     feedingUntil: 0,
     stopping: false,
   }
-  const hands = countHands(queue)
+  const hands = countHands(queue, options.leaseSeconds * 1000)
   const loop = createClaimLoop(options, {
     runner: offers,
     capacity: () => (isFeeding(state) ? hands() : undefined),
@@ -92,17 +92,19 @@ async function renew(state: FeederState, loop: ClaimLoop): Promise<void> {
 }
 
 /** @returns what all processes together have room for; undefined when there are none. */
-function countHands(queue: WorkQueue): () => Capacity | undefined {
-  const hands = new Map<string, Capacity & { seenAt: number }>()
-  queue.hear('hands', ({ hand, slots, laneCap }) => {
+function countHands(queue: WorkQueue, leaseMs: number): () => Capacity | undefined {
+  const hands = new Map<string, Capacity & { running: number; seenAt: number }>()
+  queue.hear('hands', ({ hand, slots, laneCap, running }) => {
     if (slots === 0) hands.delete(hand)
-    else hands.set(hand, { slots, laneCap, seenAt: performance.now() })
+    else hands.set(hand, { slots, laneCap, running, seenAt: performance.now() })
   })
   return () => {
-    const oldest = performance.now() - handGoneMs
-    for (const [hand, { seenAt }] of hands) if (seenAt < oldest) hands.delete(hand)
-    if (hands.size === 0) return undefined
-    const all = [...hands.values()]
+    const now = performance.now()
+    for (const [hand, { seenAt }] of hands) if (seenAt < now - 2 * leaseMs) hands.delete(hand)
+    const isGone = ({ seenAt }: { seenAt: number }) => seenAt < now - handGoneMs
+    if ([...hands.values()].every(isGone)) return undefined
+    // What a hand ran that is gone counts as running until its leases end.
+    const all = [...hands.values()].map((one) => (isGone(one) ? { slots: one.running, laneCap: 0 } : one))
     return {
       slots: all.reduce((sum, { slots }) => sum + slots, 0),
       laneCap: all.reduce((sum, { laneCap }) => sum + laneCap, 0),

@@ -64,7 +64,7 @@ export function createHand<Detail>(
     },
     async stop(graceMs) {
       clearInterval(heartbeat)
-      queue.tell('hands', { hand: state.id, slots: 0, laneCap: 0 })
+      queue.tell('hands', { hand: state.id, slots: 0, laneCap: 0, running: 0 })
       state.leaving.abort()
       await state.runner.stop(graceMs)
       endLeases?.()
@@ -74,7 +74,7 @@ export function createHand<Detail>(
 
 function announce(state: HandState): void {
   if (state.leaving.signal.aborted) return
-  state.queue.tell('hands', { hand: state.id, ...state.capacity })
+  state.queue.tell('hands', { hand: state.id, ...state.capacity, running: state.running })
   ask(state)
 }
 

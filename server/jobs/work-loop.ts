@@ -202,6 +202,7 @@ function demandOf(state: LoopState): Demand | undefined {
 async function disownAtRest(state: LoopState): Promise<void> {
   if (!state.owns || state.claiming.capacity() !== undefined || state.slots.running > 0) return
   state.owns = false
+  state.slots.series.clear()
   await disownSeries(state.options.database.system, state.worker).catch(() => (state.owns = true))
 }
 
@@ -239,7 +240,7 @@ async function own({ options, worker }: LoopState, series: string[]): Promise<nu
 /** While something of a series runs nobody else may start more of it: claims alone would not prolong that when all slots are taken. */
 function keepOwned(state: LoopState): void {
   const { log } = state.options
-  own(state, ownedSeries(state.slots.series)).catch((error: unknown) =>
+  own(state, ownedSeries(state.slots.series, performance.now())).catch((error: unknown) =>
     log.warn({ err: error }, 'series can not be kept'),
   )
 }
@@ -272,7 +273,8 @@ function giveBackWaiting(state: LoopState, isDropped: (waiting: Claim) => boolea
 }
 
 async function awaitEnd(state: LoopState, claim: Claim, { freed, ended }: Running): Promise<void> {
-  await freed
+  // What ends in a series with a limit may change whether more of it may run.
+  await (typeof claim.limits?.mostRunning === 'number' ? ended : freed)
   const worthClaim = freeSlot(state.slots, claim)
   startWaiting(state)
   if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()

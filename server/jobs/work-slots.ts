@@ -69,7 +69,9 @@ export function addClaims(slots: Slots, demand: Demand, claims: readonly Claim[]
     const lane = slots.lanes.get(name) ?? { running: 0, waiting: [], more: false }
     lane.waiting.push(...added)
     for (const claim of added) noteClaim(slots.series, claim, performance.now())
-    lane.more = added.length >= (demand.rooms.get(name) ?? demand.perLane)
+    lane.more =
+      added.length >= (demand.rooms.get(name) ?? demand.perLane) ||
+      added.some(({ limits }) => typeof limits?.mostRunning === 'number')
     slots.lanes.set(name, lane)
     slots.turns.add(name)
   }

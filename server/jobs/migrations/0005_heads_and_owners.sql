@@ -18,7 +18,8 @@ create trigger bring_back_next after delete on work for each row when (old.order
   execute function bring_back_next();
 
 -- Sets aside what is due in these lanes, is among their first rows and stands behind others. Returns how far each
--- lane was looked at. Locks are only tried, never waited for.
+-- lane was looked at. Only what is set aside is locked, with the row just before it, and locks are only tried: a claim
+-- that sets nothing aside writes nothing.
 create function set_aside(p_kind text, p_lanes text[], p_now timestamptz)
 returns table (lane text, run_at timestamptz, place bigint) language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
@@ -30,31 +31,38 @@ begin
   return query
   with seen as materialized (
     select due.*
-    from unnest(p_lanes) as l (lane) cross join lateral (
+    from unnest(p_lanes) as l (lane)
+    left join work_series paused on paused.series = split_part(l.lane, '/', 1) and paused.paused_until > p_now
+    cross join lateral (
       select w.id, w.lane, w.series, w.order_key, w.run_at, w.place from work w
       where w.kind = p_kind and w.lane = l.lane and not w.blocked and w.run_at <= p_now
         and (w.lease_until is null or w.lease_until < now())
       order by w.run_at, w.place
-      limit 100
-      for update skip locked
+      limit greatest(10, least(100, 2000 / cardinality(p_lanes)))
     ) due
-    where exists (
+    where paused.series is null and exists (
       select from work o where o.series = split_part(l.lane, '/', 1) and o.order_key is not null)
   ),
   behind as materialized (
-    select s.id from seen s cross join lateral (
+    select s.id, before.id as before_id from seen s cross join lateral (
       select o.id from work o
-      -- The very row before it: one that is just being deleted is not passed over.
-      where o.id = (
-        select p.id from work p
-        where p.series = s.series and p.order_key = s.order_key and p.place < s.place
-        order by p.place desc
-        limit 1)
-      for update skip locked
+      where o.series = s.series and o.order_key = s.order_key and o.place < s.place
+      order by o.place desc
+      limit 1
     ) before
   ),
+  -- Not the one before that: whoever deletes the one in between would not find what was set aside meanwhile.
+  before_held as materialized (
+    select o.id from work o where o.id = any (array(select b.before_id from behind b)) for update skip locked
+  ),
+  held as materialized (
+    select w.id from work w
+    where w.id = any (array(select b.id from behind b join before_held h on h.id = b.before_id))
+      and (w.lease_until is null or w.lease_until < now())
+    for update skip locked
+  ),
   aside as (
-    update work w set blocked = true from behind b where w.id = b.id
+    update work w set blocked = true from held h where w.id = h.id
   )
   select distinct on (s.lane) s.lane, s.run_at, s.place from seen s order by s.lane, s.run_at desc, s.place desc;
 end $$;

@@ -63,7 +63,7 @@ export function createDeliverySources({ database }: Context): DeliverySources {
     const endpoint = readEndpoint(id)
     endpoints.set(id, endpoint)
     endpoint.then(
-      (row) => row?.active === true || endpoints.forget(id),
+      (row) => (row?.active === true && (row.health ?? 'healthy') === 'healthy') || endpoints.forget(id),
       () => endpoints.forget(id),
     )
     return endpoint
@@ -73,7 +73,7 @@ export function createDeliverySources({ database }: Context): DeliverySources {
       for (const { id, ref } of items) {
         const event = readEvent(ref)
         // Who needs it hears of the failure.
-        event.catch(() => undefined)
+        event.catch(() => expected.forget(id))
         expected.set(id, event)
       }
     },

@@ -3,6 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import { createId } from '#core/ids.ts'
 import type { EventType, Worker } from '#core/module.ts'
+import { createRecent, type Recent } from '#core/recent.ts'
 import { changeSeries, type FinishedWork, openWorkLoop, type WorkItem, type WorkResult } from '#jobs'
 import { attemptDelivery, type AttemptReport, failed } from './attempt.ts'
 import {
@@ -35,6 +36,9 @@ const pausePollMs = 5 * 60 * 1000
 const longestPauseMs = 3 * 24 * 60 * 60 * 1000
 /** How long an endpoint is left alone that asks for patience without saying for how long. */
 const throttleMs = 30_000
+const leastThrottleMs = 1_000
+/** After which what could not be read is looked at again. */
+const unreadWaitMs = 5_000
 /** After a gateway that could not reach the receiver. */
 const gatewayPauseMs = 10_000
 
@@ -44,6 +48,8 @@ interface Dispatcher {
   types: readonly EventType[]
   sources: DeliverySources
   open: ReturnType<typeof createEndpointOpener>
+  /** Until when endpoints asked to be left alone, for what was claimed before they did. */
+  patience: Recent<string, Date>
 }
 
 /** What became of a delivery, for the transaction that ends it. */
@@ -63,6 +69,7 @@ export function createDispatcher(context: Context, types: readonly EventType[]):
     types,
     sources: createDeliverySources(context),
     open: createEndpointOpener(context),
+    patience: createRecent<string, Date>({ most: 5_000, forMs: (leaseSeconds * 1000) / 2 }),
   }
   return openWorkLoop<Delivered>(context, {
     database: context.database,
@@ -91,28 +98,45 @@ async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResu
     return { kind: 'dead', error: found.dead, detail }
   }
   if ('waitUntil' in found) return { kind: 'retry', runAt: found.waitUntil, counts: false }
-  const now = context.now()
-  const open = await dispatcher.open(found.endpoint)
-  const report =
-    open === undefined ? failed(unopened) : await attemptDelivery(context, open, found.event, item.number)
-  const result = resultOf(report, post, { now, event: found.event })
+  const report = await postEvent(dispatcher, found, item)
+  const result = resultOf(report, post, { now: context.now(), event: found.event })
   const outcome = outcomeOf(report, result)
   measureAttempt(context, item, { ...report, outcome })
   return { ...result, detail: { ...report, ...facts, outcome } }
 }
 
+async function postEvent(
+  { context, open, patience }: Dispatcher,
+  { event, endpoint }: Deliverable,
+  item: WorkItem,
+): Promise<AttemptReport> {
+  const opened = await open(endpoint)
+  if (opened === undefined) return failed(unopened)
+  const report = await attemptDelivery(context, opened, event, item.number)
+  const pausedMs = pauseOf(report)
+  if (pausedMs > 0) patience.set(endpoint.id, new Date(context.now().getTime() + pausedMs))
+  return report
+}
+
 const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'
 
-type Judged =
-  | { dead: string; lacksShape?: true }
-  | { waitUntil: Date }
-  | { event: EventRow; endpoint: DeliveryEndpointRow }
+interface Deliverable {
+  event: EventRow
+  endpoint: DeliveryEndpointRow
+}
+
+type Judged = { dead: string; lacksShape?: true } | { waitUntil: Date } | Deliverable
 
 async function findJudged(
   dispatcher: Dispatcher,
   item: WorkItem,
 ): Promise<DeliverySource & { found: Judged }> {
-  const source = await dispatcher.sources.read(item)
+  const source = await dispatcher.sources.read(item).catch(() => undefined)
+  // The database is away: that is nobody's failure.
+  if (source === undefined) {
+    const waitUntil = new Date(dispatcher.context.now().getTime() + unreadWaitMs)
+    return { event: undefined, endpoint: undefined, found: { waitUntil } }
+  }
   const found = judge(dispatcher, source)
   if (!('dead' in found) || found.lacksShape !== true) return { ...source, found }
   // A pin that was withdrawn a moment ago is not to bury what was published since.
@@ -122,7 +146,7 @@ async function findJudged(
 }
 
 /** Whether it can be delivered now, and in which shape. */
-function judge({ context, types }: Dispatcher, { event, endpoint }: DeliverySource): Judged {
+function judge({ context, types, patience }: Dispatcher, { event, endpoint }: DeliverySource): Judged {
   if (event === undefined || endpoint === undefined)
     return { dead: 'The endpoint was deleted, or the event is past its retention.' }
   if (endpoint.disabled_reason !== null)
@@ -131,6 +155,8 @@ function judge({ context, types }: Dispatcher, { event, endpoint }: DeliverySour
   const { health, paused_until: pausedUntil } = endpoint
   // It was claimed when the endpoint was not yet paused.
   if (health === 'open' && pausedUntil !== null && pausedUntil > now) return { waitUntil: pausedUntil }
+  const asked = patience.get(endpoint.id)
+  if (asked !== undefined && asked > now) return { waitUntil: asked }
   if (endpoint.active) {
     const shaped = shapeFor(endpoint.versions, event, types)
     return shaped === undefined
@@ -167,7 +193,7 @@ function isThrottled({ status }: AttemptReport): boolean {
 }
 
 function throttleOf({ retryAfterMs }: AttemptReport): number {
-  return retryAfterMs ?? throttleMs
+  return Math.max(retryAfterMs ?? throttleMs, leastThrottleMs)
 }
 
 function outcomeOf(report: AttemptReport, { kind }: WorkResult): AttemptRow['outcome'] {
@@ -226,7 +252,7 @@ async function recordOf(
   if (sightings.length > 0) await recordHealth(context, db, endpointId, sightings)
 }
 
-function pauseOf(report: Delivered): number {
+function pauseOf(report: AttemptReport): number {
   if (isThrottled(report)) return throttleOf(report)
   return report.status === 502 || report.status === 504 ? gatewayPauseMs : 0
 }
