@@ -3,11 +3,19 @@ import { unreachableIpv4 } from './special-addresses.ts'
 
 export const anyIpv4 = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 
-export const privateIpv4 = fc.constantFrom(...unreachableIpv4).chain(({ prefix, length }) => {
+const networks = unreachableIpv4.map(({ prefix, length }) => {
   const first = prefix.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
-  const most = 2 ** (32 - length) - 1
-  return fc.oneof(fc.constantFrom(0, most), fc.integer({ min: 0, max: most })).map((offset) => first + offset)
+  return { first, last: first + 2 ** (32 - length) - 1 }
 })
+
+export const privateIpv4 = fc
+  .constantFrom(...networks)
+  .chain(({ first, last }) => fc.oneof(fc.constantFrom(first, last), fc.integer({ min: first, max: last })))
+
+/** The nearest ones outside, of which some are in the next network. */
+export const besidePrivateIpv4 = fc
+  .constantFrom(...networks.flatMap(({ first, last }) => [first - 1, last + 1]))
+  .map((ipv4) => ipv4 >>> 0)
 
 export function dotted(ipv4: number): string {
   return [24, 16, 8, 0].map((shift) => (ipv4 >>> shift) & 255).join('.')
