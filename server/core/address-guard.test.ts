@@ -57,6 +57,7 @@ describe('addressProblem', () => {
     ['fe80::1%eth0', /link-local/],
     ['fd00::1', /unique local/],
     ['fd00:ec2::254', /cloud metadata/],
+    ['fd00:ec2::23', /cloud metadata/],
     ['fec0::1', /site-local/],
     ['ff02::1', /multicast/],
     ['::ffff:8.8.8.8', /IPv4-mapped/],
@@ -66,6 +67,8 @@ describe('addressProblem', () => {
     ['64:ff9b:1::1', /NAT64/],
     ['2002:808:808::1', /6to4/],
     ['2001:0:808:808::1', /Teredo/],
+    ['2a00:1450::5efe:10.0.0.1', /stands for 10\.0\.0\.1, a private address/],
+    ['2a00:1450::200:5efe:7f00:1', /stands for 127\.0\.0\.1, a loopback address/],
     ['2001:db8::1', /documentation/],
     ['3fff::1', /documentation/],
     ['2001:2::1', /benchmark/],
@@ -168,7 +171,13 @@ describe('addressProblem', () => {
       'ff02::1',
       '255.255.255.255',
     ]
-    for (const address of [...never, '100.100.100.200', 'fd00:ec2::254']) {
+    for (const address of [
+      ...never,
+      '100.100.100.200',
+      'fd00:ec2::254',
+      'fd00:ec2::23',
+      '64:ff9b::a9fe:a9fe',
+    ]) {
       assert.notEqual(addressProblem(address, relaxed), undefined, address)
     }
   })

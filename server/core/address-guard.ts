@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net'
+import { findCarried } from './carried-addresses.ts'
 
 export interface AddressPolicy {
   allowPrivateAddresses: boolean
@@ -16,7 +17,7 @@ interface AddressRule {
 /** Refused whatever the settings say: no endpoint lives there, but a cloud's credentials do. */
 const neverCalled = defineRules([
   ['a cloud metadata service', '168.63.129.16/32', '100.100.100.200/32', '192.0.0.192/32'],
-  ['a cloud metadata service', 'fd00:ec2::254/128', 'fd20:ce::254/128'],
+  ['a cloud metadata service', 'fd00:ec2::/32', 'fd20:ce::254/128'],
   ['a link-local address', '169.254.0.0/16', 'fe80::/10'],
   ['a multicast address', '224.0.0.0/4', 'ff00::/8'],
   ['the broadcast address', '255.255.255.255/32'],
@@ -63,7 +64,12 @@ export function addressProblem(
   const family = version === 4 ? 'ipv4' : 'ipv6'
   const rules = policy.allowPrivateAddresses ? neverCalled : [...neverCalled, ...notPublic]
   const broken = findRule(rules, address, family)
-  if (broken) return `${broken.words} (${broken.network})`
+  if (broken) return describeRule(broken)
+  const carried = family === 'ipv6' ? findCarried(address) : []
+  for (const ipv4 of carried) {
+    const rule = findRule(rules, ipv4, 'ipv4')
+    if (rule) return `an address that stands for ${ipv4}, ${describeRule(rule)}`
+  }
   if (policy.allowPrivateAddresses || family === 'ipv4' || findRule(publicIpv6, address, family))
     return undefined
   return 'a reserved address (outside 2000::/3)'
@@ -113,6 +119,10 @@ function explainHost(hostname: string, policy: AddressPolicy): string | undefine
   const address = isLocalName(hostname) ? '127.0.0.1' : findLiteralAddress(hostname)
   const problem = address && explainAddress(address, policy)
   return problem && `The URL cannot be called: ${problem}.`
+}
+
+function describeRule({ words, network }: AddressRule): string {
+  return `${words} (${network})`
 }
 
 /** A BlockList sees IPv4 and IPv4-mapped IPv6 as one: right for rules on IPv4, wrong for rules on IPv6. */
