@@ -268,7 +268,7 @@ const faulty: Array<[field: string, filter: unknown]> = [
   ['$or.1', { $or: [{ a: 1 }, 5] }],
   ['$not.a.$x', { $not: { a: { $x: 1, $eq: 1 } } }],
   ['a.b.c.d.e.f', { a: { b: { c: { d: { e: { f: { g: 1 } } } } } } }],
-  ['', Object.fromEntries(Array.from({ length: 51 }, (_, index) => [`f${index}`, 1]))],
+  ['', Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`f${index}`, 1]))],
   ['a', { a: 'x'.repeat(501) }],
   ['a', { a: Array.from({ length: 101 }, () => 1) }],
 ]

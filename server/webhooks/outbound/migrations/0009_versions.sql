@@ -2,9 +2,8 @@ alter table events
   -- The version of its type that the body has.
   add column version integer not null default 1,
   -- Of a product's event: its shapes of older versions, JSON from version to the text that is signed.
-  -- Null of PipeCore's own events, whose older shapes are made from the body.
+  -- Null of PipeCore's own events, whose older shapes are made from the body; what was stored before has none.
   add column older text default '{}';
-alter table events alter column older drop default;
 
 -- The product gives a shape of it beside every newer one: endpoints may pin it.
 alter table event_types add column supported boolean not null default false;

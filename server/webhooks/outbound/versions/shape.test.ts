@@ -20,7 +20,7 @@ const types: readonly EventType[] = [
       {
         version: 1,
         schema: z.object({ name: z.string(), age: z.string() }),
-        from: ({ first, last, ...rest }) => ({ ...rest, name: `${first} ${last}` }),
+        from: ({ first, last, ...rest }) => ({ ...rest, name: [first, last].join(' ') }),
       },
     ],
   },
