@@ -2,7 +2,7 @@ import type { Context } from '#core/context.ts'
 import { OutboundError } from '#core/outbound.ts'
 import { scrubText } from '#core/scrub.ts'
 import type { OpenEndpoint } from './endpoints.ts'
-import type { EventRow } from './queries.ts'
+import type { WholeEvent } from './queries.ts'
 import { retryAfterMs } from './retry-schedule.ts'
 import { signEvent } from './signing.ts'
 
@@ -27,7 +27,7 @@ export interface AttemptReport {
 export async function attemptDelivery(
   context: Context,
   endpoint: OpenEndpoint,
-  event: EventRow,
+  event: WholeEvent,
   /** Its place among all that the endpoint is sent; none for a test. */
   number?: number | null,
 ): Promise<AttemptReport> {

@@ -17,11 +17,11 @@ import {
   type AttemptRow,
   countAttempts,
   type DeliveryEndpointRow,
-  type EventRow,
   insertAttempts,
   lockEndpoint,
   type NewAttemptRow,
   updateEndpoint,
+  type WholeEvent,
 } from './queries.ts'
 import { nextWaitMs } from './retry-schedule.ts'
 
@@ -95,19 +95,20 @@ async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResu
 
 const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'
 
-type Judged = { dead: string } | { waitUntil: Date } | { event: EventRow; endpoint: DeliveryEndpointRow }
+type Judged = { dead: string } | { waitUntil: Date } | { event: WholeEvent; endpoint: DeliveryEndpointRow }
 
 /** Whether it can be delivered now. */
 function judge(context: Context, { event, endpoint }: DeliverySource): Judged {
   if (event === undefined || endpoint === undefined)
     return { dead: 'The endpoint was deleted, or the event is past its retention.' }
+  if (event.body === null) return { dead: 'The body of the event is past its retention.' }
   if (endpoint.disabled_reason !== null)
     return { dead: `The endpoint is disabled: ${endpoint.disabled_reason}` }
   const now = context.now()
   const { health, paused_until: pausedUntil } = endpoint
   // It was claimed when the endpoint was not yet paused.
   if (health === 'open' && pausedUntil !== null && pausedUntil > now) return { waitUntil: pausedUntil }
-  if (endpoint.active) return { event, endpoint }
+  if (endpoint.active) return { event: { ...event, body: event.body }, endpoint }
   const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
   if (isStale) return { dead: 'The endpoint was switched off for too long.' }
   return { waitUntil: new Date(now.getTime() + pausePollMs) }
@@ -115,7 +116,7 @@ function judge(context: Context, { event, endpoint }: DeliverySource): Judged {
 
 interface Moment {
   now: Date
-  event: EventRow
+  event: WholeEvent
 }
 
 function resultOf(report: AttemptReport, post: number, { now, event }: Moment): WorkResult<Delivered> {

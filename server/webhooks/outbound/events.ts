@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId, timeOfId } from '#core/ids.ts'
-import { callRecordEvents, type EventRow } from './queries.ts'
+import { callRecordEvents, type EventRow, type WholeEvent } from './queries.ts'
 
 export interface NewEvent {
   /** A type of the catalogue, such as `message.delivered`. */
@@ -67,7 +67,7 @@ export function toEventRow(
   scope: TenantScope,
   event: Omit<NewEvent, 'entity'> & { entity?: string | undefined },
   now: Date,
-): EventRow {
+): WholeEvent {
   const id = createId('evt', now)
   const body = {
     id,

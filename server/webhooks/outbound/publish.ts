@@ -10,7 +10,7 @@ import { type Caller, scopeFor, scopesFor } from '#tenants'
 import { findCheckedType } from './checked-types.ts'
 import { toEventRow } from './events.ts'
 import { checkData, createCheckBudget } from './json-schema.ts'
-import { callRecordEvents, type EventRow } from './queries.ts'
+import { callRecordEvents, type WholeEvent } from './queries.ts'
 import { maxBatch, OwnEvent, OwnEvents, type PublishedEvents } from './schema.ts'
 
 const maxEventBytes = 256 * 1024
@@ -53,7 +53,7 @@ async function readRow(
   caller: Caller,
   body: unknown,
   { traceId }: PublishOptions,
-): Promise<EventRow> {
+): Promise<WholeEvent> {
   const given = readEvent(body)
   const tenantId = given.event.tenant_id
   const scope = await scopeFor(context, caller, tenantId, traceId)
@@ -68,7 +68,7 @@ async function readBatchRows(
   caller: Caller,
   body: object,
   { traceId }: PublishOptions,
-): Promise<EventRow[]> {
+): Promise<WholeEvent[]> {
   const faults: FieldError[] = []
   const given = readBatch(body, faults)
   const tenantIds = given.map(({ event }) => event.tenant_id)
@@ -131,10 +131,10 @@ async function makeRows(
   given: readonly Given[],
   scopes: ReadonlyMap<string, TenantScope>,
   faults: FieldError[],
-): Promise<EventRow[]> {
+): Promise<WholeEvent[]> {
   const now = context.now()
   const budget = createCheckBudget()
-  const rows: EventRow[] = []
+  const rows: WholeEvent[] = []
   for (const { prefix, event } of given) {
     const scope = scopes.get(event.tenant_id)
     if (scope === undefined) {
@@ -178,7 +178,7 @@ export function ownerOfAnswers(caller: Caller): string {
 /** An answer that is remembered under a key is written with the events; without one it costs no transaction. */
 async function storeUnderKey(
   context: Context,
-  rows: readonly EventRow[],
+  rows: readonly WholeEvent[],
   once: { owner: string; key: string; request: unknown },
 ): Promise<string[]> {
   const request = { key: once.key, operation: 'events.publish', request: once.request }
@@ -190,18 +190,18 @@ async function storeUnderKey(
   )
 }
 
-async function recordRows(db: Kysely<Tables>, rows: readonly EventRow[], now: Date): Promise<void> {
+async function recordRows(db: Kysely<Tables>, rows: readonly WholeEvent[], now: Date): Promise<void> {
   await sql`select ${callRecordEvents(rows, now)}`.execute(db)
 }
 
 const mostPerStatement = 256
-const stores = new WeakMap<Context, (row: EventRow) => Promise<void>>()
+const stores = new WeakMap<Context, (row: WholeEvent) => Promise<void>>()
 
 /** Events that arrive while a commit runs share the next one. */
-function storeEvent(context: Context, row: EventRow): Promise<void> {
+function storeEvent(context: Context, row: WholeEvent): Promise<void> {
   const known = stores.get(context)
   if (known !== undefined) return known(row)
-  const store = createGroup<EventRow, void>({
+  const store = createGroup<WholeEvent, void>({
     maxSize: mostPerStatement,
     flush: async (rows) => {
       await recordRows(context.database.system, rows, context.now())

@@ -48,7 +48,8 @@ export interface OutboundTables {
     product_id: string
     type: string
     entity: string
-    body: string
+    /** Null: it went before the event, as its tenant wishes. */
+    body: string | null
     trace_id: string
     occurred_at: Date
   }

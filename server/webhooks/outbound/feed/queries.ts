@@ -50,7 +50,7 @@ export async function listNumbered(
 }
 
 export interface SizedBody {
-  /** Null when the event is past its retention. */
+  /** Null when the event, or its body alone, is past its retention. */
   body: string | null
   fits: boolean
 }

@@ -25,7 +25,7 @@ const FeedEntry = z.object({
   body: z
     .record(z.string(), z.unknown())
     .nullable()
-    .meta({ description: 'As it is posted; null when it is past its retention.' }),
+    .meta({ description: 'As it is posted; null when the event, or its body alone, is past its retention.' }),
 })
 export type FeedEntry = z.infer<typeof FeedEntry>
 
