@@ -28,19 +28,17 @@ const maintenance: JobDefinition = {
   },
 }
 
-/** A day that takes longer than a statement may is done by the server alone, and found done when it is tried again. */
 const settlement: JobDefinition = {
   name: 'jobs.settle_days',
   payload: z.strictObject({}),
-  attempts: 50,
+  attempts: 10,
   timeoutSeconds: 3600,
   schedule: '20 0 * * *',
   async run(context, _payload, { signal }) {
-    const { system } = context.database
     const changes: Array<Day & { action: Settlement }> = []
-    for (const day of await listUnsettledDays(system)) {
+    for (const day of await listUnsettledDays(context.database.system)) {
       signal.throwIfAborted()
-      const action = await settleDay(system, day)
+      const action = await context.database.asSystemAlone((db) => settleDay(db, day))
       if (action !== undefined) changes.push({ ...day, action })
     }
     if (changes.length > 0) context.log.info({ changes }, 'old days settled')
