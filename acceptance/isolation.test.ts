@@ -110,6 +110,7 @@ const mail = { ...messages.tableflowEmail.body }
 /** A call of each operation that reaches for what is TableFlow's, by operation id; `:name` is an id of `theirs`. */
 const reaches: Record<string, [path: string, body?: object]> = {
   createTenant: ['/tenants', { id: 'intruder_1', product_id: 'tableflow', name: 'Intruder' }],
+  changeTenant: ['/tenants/:tenant', { retention_days: 7 }],
   createProductKey: ['/products/:product/keys', {}],
   listProductKeys: ['/products/:product/keys'],
   deleteProductKey: ['/products/:product/keys/:productKey'],

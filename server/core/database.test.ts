@@ -29,6 +29,20 @@ async function notes(): Promise<string[]> {
   return rows.map(({ text }) => text)
 }
 
+test('a statement on a connection of its own takes none of the pool, and ends with the database', async () => {
+  const other = openDatabase({ urls, systemConnections: 1, onError: () => undefined })
+  const { rows } = await other.asSystemAlone((db) =>
+    sql<{ login: string; number: number }>`select current_user as login, 2::bigint as number`.execute(db),
+  )
+  assert.equal(rows[0]?.login, decodeURIComponent(new URL(urls.system).username))
+  assert.equal(rows[0]?.number, 2)
+  const long = other.asSystemAlone((db) => sql`select pg_sleep(600)`.execute(db))
+  long.catch(() => undefined)
+  await sql`select 1`.execute(other.system)
+  await other.close()
+  await assert.rejects(long, /Connection terminated|not connected|closed/i)
+})
+
 describe('a transaction', () => {
   for (const [kind, run] of [
     ['asTenant', (work: (db: Kysely<Tables>) => Promise<unknown>) => database.asTenant(scope, work)],

@@ -31,6 +31,8 @@ export interface Database {
   /** Single statements outside a transaction. */
   system: Kysely<Tables>
   pools(): readonly PoolUse[]
+  /** The same on a connection of its own, for those that may take as long as they need. */
+  asSystemAlone<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   close(): Promise<void>
 }
 
@@ -58,6 +60,7 @@ export interface DatabaseOptions {
 export function openDatabase(options: DatabaseOptions): Database {
   const app = openPool(options.urls.app, options.appConnections ?? 10, options.onError)
   const system = openPool(options.urls.system, options.systemConnections ?? 8, options.onError)
+  const alone = new Set<pg.Client>()
   return {
     asTenant: (scope, work) => lend(app, (session) => runTransaction(session, asTenantOf(scope), work)),
     readAsTenant: (scope, work) => lend(app, (session) => runReading(session, asTenantOf(scope), work)),
@@ -68,8 +71,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     asSystem: (work) => lend(system, (session) => runTransaction(session, undefined, work)),
     system: new Kysely<Tables>({ dialect: new PostgresDialect({ pool: system }) }),
     pools: () => [useOf('app', app), useOf('system', system)],
+    asSystemAlone: (work) => runAlone(alone, options, work),
     close: async () => {
-      await Promise.all([app.end(), system.end()])
+      await Promise.all([app.end(), system.end(), ...[...alone].map((client) => client.end())])
     },
   }
 }
@@ -95,9 +99,32 @@ async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Re
   }
 }
 
+/** Not of the pool: whoever is lent a connection next would wait for a statement that the one before gave up. */
+async function runAlone<Result>(
+  open: Set<pg.Client>,
+  { urls, onError }: DatabaseOptions,
+  work: (db: Kysely<Tables>) => Promise<Result>,
+): Promise<Result> {
+  const client = new pg.Client({
+    connectionString: urls.system,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+    types: { getTypeParser: readColumn },
+  })
+  client.on('error', onError)
+  open.add(client)
+  try {
+    await client.connect()
+    return await work(openSession(client).db)
+  } finally {
+    open.delete(client)
+    await client.end()
+  }
+}
+
 /** A lent connection: its statements leave at once and in order, without waiting for each other's answers. */
-interface Session {
-  client: pg.PoolClient
+interface Session<Client extends pg.ClientBase = pg.PoolClient> {
+  client: Client
   db: Kysely<Tables>
   /** Called when the next statement of `db` has been handed to the connection. */
   onStatement: (() => void) | undefined
@@ -105,8 +132,8 @@ interface Session {
   isOver: boolean
 }
 
-function openSession(client: pg.PoolClient): Session {
-  const query = (...args: Parameters<pg.PoolClient['query']>) => {
+function openSession<Client extends pg.ClientBase>(client: Client): Session<Client> {
+  const query = (...args: Parameters<pg.ClientBase['query']>) => {
     // What a failed `Promise.all` left behind may come to its next statement late.
     if (session.isOver) throw new Error('A statement came after the end of its transaction.')
     const answer = client.query(...args)
@@ -115,7 +142,7 @@ function openSession(client: pg.PoolClient): Session {
   }
   const pool = { connect: async () => ({ query, release: () => undefined }), end: async () => undefined }
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: pool as unknown as PostgresPool }) })
-  const session: Session = { client, db, onStatement: undefined, isOver: false }
+  const session: Session<Client> = { client, db, onStatement: undefined, isOver: false }
   return session
 }
 

@@ -147,6 +147,27 @@ export async function maintainPartitions(db: Db): Promise<PartitionChange[]> {
   return rows
 }
 
+export interface Day {
+  table_name: string
+  day: string
+}
+
+/** Of logs that are kept as long as each tenant wishes; oldest first. */
+export async function listUnsettledDays(db: Db): Promise<Day[]> {
+  const { rows } = await sql<Day>`select table_name, day from list_unsettled_days()`.execute(db)
+  return rows
+}
+
+export type Settlement = 'dropped' | 'rebuilt' | 'kept' | 'postponed'
+
+/** Undefined where nothing has to go. See `migrations/0009_retention.sql`. */
+export async function settleDay(db: Db, { table_name: table, day }: Day): Promise<Settlement | undefined> {
+  const { rows } = await sql<{
+    action: Settlement | null
+  }>`select settle_day(${table}, ${day}::date) as action`.execute(db)
+  return rows[0]?.action ?? undefined
+}
+
 export async function deleteDeadWork(db: Db, diedBefore: Date): Promise<number> {
   const result = await db.deleteFrom('dead_work').where('died_at', '<', diedBefore).executeTakeFirst()
   return Number(result.numDeletedRows)

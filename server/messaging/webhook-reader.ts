@@ -9,6 +9,7 @@ import {
   type ForeseenEvent,
   type ForeseenReport,
   type LoadedWebhook,
+  type RecordedWebhook,
   type WebhookReader,
 } from '#webhooks/inbound'
 import { readFollowing, readOwnEvents } from '#webhooks/outbound'
@@ -151,11 +152,12 @@ function describeEffect(
 async function followed(
   context: Context,
   scope: TenantScope,
-  { row, webhook }: LoadedWebhook,
+  { row, webhook }: RecordedWebhook,
   until: Date,
 ): Promise<FollowedEvent[]> {
   const origin = originOf(row)
-  const reports = requireMessagingProvider(row.provider).parse(webhook, row.received_at)
+  const reports =
+    webhook === undefined ? [] : requireMessagingProvider(row.provider).parse(webhook, row.received_at)
   const times = new Set(reports.map((report) => report.at.toISOString()))
   const events = await context.database.readAsTenant(scope, async (db) => {
     const entities = new Set<string>()

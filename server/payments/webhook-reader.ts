@@ -7,6 +7,7 @@ import {
   type FollowedEvent,
   type ForeseenReport,
   type LoadedWebhook,
+  type RecordedWebhook,
   type WebhookReader,
 } from '#webhooks/inbound'
 import { readFollowing } from '#webhooks/outbound'
@@ -107,10 +108,13 @@ async function describeEffect(
 function followed(
   context: Context,
   scope: TenantScope,
-  { row, webhook }: LoadedWebhook,
+  { row, webhook }: RecordedWebhook,
   until: Date,
 ): Promise<FollowedEvent[]> {
-  const notices = requirePaymentProvider(row.provider).parse(webhook, row.received_at).slice(0, mostNotices)
+  const notices =
+    webhook === undefined
+      ? []
+      : requirePaymentProvider(row.provider).parse(webhook, row.received_at).slice(0, mostNotices)
   return context.database.readAsTenant(scope, async (db) => {
     const span = { since: row.received_at, until }
     const entities = new Set(await listSubjectsOfWebhook(db, scope.tenantId, row.id, span))

@@ -1,4 +1,4 @@
-import type { Insertable, Kysely, Selectable } from 'kysely'
+import { type Insertable, type Kysely, type Selectable, sql } from 'kysely'
 import type { TenantsTables } from './tables.ts'
 
 type Db = Kysely<TenantsTables>
@@ -34,7 +34,7 @@ export function listProducts(
 
 export function insertTenant(
   db: Db,
-  tenant: { id: string; product_id: string; name: string },
+  tenant: Insertable<TenantsTables['tenants']>,
 ): Promise<TenantRow | undefined> {
   return db
     .insertInto('tenants')
@@ -46,6 +46,26 @@ export function insertTenant(
 
 export function findTenant(db: Db, id: string): Promise<TenantRow | undefined> {
   return db.selectFrom('tenants').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export function lockTenant(db: Db, id: string): Promise<TenantRow | undefined> {
+  return db.selectFrom('tenants').selectAll().where('id', '=', id).forUpdate().executeTakeFirst()
+}
+
+export type Retention = Pick<TenantRow, 'retention_days' | 'raw_retention_days'>
+
+/** Remembers from when on rows were kept until now: a longer retention brings none back. */
+export function changeRetention(db: Db, id: string, retention: Retention): Promise<TenantRow> {
+  return db
+    .updateTable('tenants')
+    .set({
+      ...retention,
+      retention_changed_at: sql<Date>`now()`,
+      kept_from: sql<string>`greatest(kept_from, (now() at time zone 'UTC')::date - retention_days)`,
+    })
+    .where('id', '=', id)
+    .returningAll()
+    .executeTakeFirstOrThrow()
 }
 
 export function findProductsOfTenants(

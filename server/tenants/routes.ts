@@ -5,8 +5,8 @@ import { pageOf, pageQuery } from '#core/pagination.ts'
 import { requireProduct, scopeFor, type Caller } from './caller.ts'
 import { deleteKey, getKeys, issueKeyFor } from './keys.ts'
 import type { KeyOwner } from './queries.ts'
-import { CreatedKey, Key, NewKey, NewProduct, NewTenant, Product, Tenant } from './schema.ts'
-import { createProduct, createTenant, getProducts, getTenants } from './tenants.ts'
+import { CreatedKey, Key, NewKey, NewProduct, NewTenant, Product, Tenant, TenantChange } from './schema.ts'
+import { changeTenant, createProduct, createTenant, getProducts, getTenants } from './tenants.ts'
 
 const tags = ['Tenants']
 
@@ -67,6 +67,21 @@ export function routes(app: App, context: Context): void {
       },
     },
     async (request) => getTenants(context, request.caller, request.query),
+  )
+  app.patch(
+    '/tenants/:id',
+    {
+      config: { scope: 'tenants:write' },
+      schema: {
+        operationId: 'changeTenant',
+        tags,
+        summary: "Change how long a tenant's data is kept",
+        params: z.object({ id: z.string() }),
+        body: TenantChange,
+        response: { 200: Tenant },
+      },
+    },
+    async (request) => changeTenant(context, request.caller, request.params.id, request.body),
   )
   keyRoutes(app, context, 'products', async (caller, id) => {
     await requireProduct(context, caller, id)

@@ -32,11 +32,38 @@ export type Scope = z.infer<typeof Scope>
 export const NewProduct = z.strictObject({ id: slug, name: z.string().min(1).max(200) })
 export const Product = z.object({ id: z.string(), name: z.string(), created_at: z.iso.datetime() })
 
-export const NewTenant = z.strictObject({ id: slug, product_id: slug, name: z.string().min(1).max(200) })
+const retentionDays = z.literal([7, 30, 90, 365])
+export type RetentionDays = z.infer<typeof retentionDays>
+
+const keptAsLong = 'Default, and null: as long as the rows themselves. Not above `retention_days`.'
+const retention = {
+  retention_days: retentionDays.optional().meta({
+    description:
+      'How many days events, their deliveries and provider webhooks are kept; 30 by default. What is gone does not come back.',
+  }),
+  raw_retention_days: retentionDays
+    .nullable()
+    .optional()
+    .meta({
+      description: `How many days the bodies of events and the requests of provider webhooks are kept. ${keptAsLong}`,
+    }),
+}
+
+export const NewTenant = z.strictObject({
+  id: slug,
+  product_id: slug,
+  name: z.string().min(1).max(200),
+  ...retention,
+})
+export type NewTenant = z.infer<typeof NewTenant>
+export const TenantChange = z.strictObject(retention)
+export type TenantChange = z.infer<typeof TenantChange>
 export const Tenant = z.object({
   id: z.string(),
   product_id: z.string(),
   name: z.string(),
+  retention_days: retentionDays,
+  raw_retention_days: retentionDays,
   created_at: z.iso.datetime(),
 })
 

@@ -44,6 +44,27 @@ export async function createTestDatabase(test: Test): Promise<TestDatabase> {
   return { database, urls, ownerUrl }
 }
 
+/** Its owner is no superuser, so that policies bind him as they do in production. `ownerUrl` is still a superuser's. */
+export async function createPlainDatabase(test: Test): Promise<TestDatabase> {
+  const clusterUrl = process.env.PIPECORE_TEST_DATABASE_URL ?? ''
+  const name = `test_${randomBytes(6).toString('hex')}`
+  await onCluster(clusterUrl, async (owner) => {
+    await owner.query(`create role ${name}_owner login createrole password 'fake'`)
+    await owner.query(`grant pipecore_app, pipecore_system to ${name}_owner with admin true, inherit false`)
+    await owner.query(`create database ${name} owner ${name}_owner template template0`)
+  })
+  const ownerUrl = withDatabase(clusterUrl, name)
+  const plain = Object.assign(new URL(ownerUrl), { username: `${name}_owner`, password: 'fake' })
+  const urls = await migrateDatabase(plain.href, await findMigrations())
+  const database = openDatabase({ urls, onError: () => {} })
+  test.after(async () => {
+    await database.close()
+    await dropDatabase(clusterUrl, name, urls)
+    await onCluster(clusterUrl, (owner) => owner.query(`drop role ${name}_owner`))
+  })
+  return { database, urls, ownerUrl }
+}
+
 function prepare(ownerUrl: string): Promise<DatabaseUrls> {
   return onCluster(ownerUrl, (owner) => prepareRoles(owner, ownerUrl))
 }

@@ -195,9 +195,15 @@ export interface LoadedWebhook {
   webhook: RawWebhook
 }
 
+/** Without the request when that is past its retention. */
+export interface RecordedWebhook {
+  row: InboundWebhookRow
+  webhook: RawWebhook | undefined
+}
+
 /**
  * Reads a stored webhook back as it came, for the module that takes it over.
- * @throws PipeError 404
+ * @throws PipeError 404; 409 `webhook_request_gone`
  */
 export async function loadWebhook(
   context: Context,
@@ -205,8 +211,26 @@ export async function loadWebhook(
   scope: TenantScope,
   id: string,
 ): Promise<LoadedWebhook> {
+  const { row, webhook } = await findRecord(context, db, scope, id)
+  if (webhook !== undefined) return { row, webhook }
+  throw new PipeError(
+    'webhook_request_gone',
+    409,
+    `Of the webhook ${id} only the record is left: its request is past the tenant's raw_retention_days. Let the provider send it once more.`,
+  )
+}
+
+/** @throws PipeError 404 */
+export async function findRecord(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  id: string,
+): Promise<RecordedWebhook> {
   const row = await findWebhook(db, scope.tenantId, id)
   if (row === undefined) throw notFound('webhook', id)
-  const headers = JSON.parse(row.headers) as Record<string, string>
-  return { row, webhook: toRawWebhook(context, row, { target: row.target, headers }) }
+  const { target, headers, body } = row
+  if (target === null || headers === null || body === null) return { row, webhook: undefined }
+  const request = { target, headers: JSON.parse(headers) as Record<string, string>, body }
+  return { row, webhook: toRawWebhook(context, row.method, request) }
 }

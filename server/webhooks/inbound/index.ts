@@ -5,6 +5,7 @@ import { routes } from './routes.ts'
 export {
   loadWebhook,
   type LoadedWebhook,
+  type RecordedWebhook,
   type Receiver,
   receiveWebhook,
   type StoredWebhook,

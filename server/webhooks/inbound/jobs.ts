@@ -1,9 +1,12 @@
 import { z } from 'zod'
 import type { JobDefinition } from '#core/module.ts'
-import { deleteFactsBefore } from './queries.ts'
+import { deleteExpiredFacts } from './queries.ts'
 
-/** A webhook is replayed for 30 days after it came, and it may have been a provider's retry of one days before. */
-const factsKeptMs = 45 * 24 * 60 * 60 * 1000
+/**
+ * So much longer than the request: a webhook may be replayed as long as that is there, and it may have been a
+ * provider's retry of one days before.
+ */
+const factsKeptDays = { atLeast: 45, longer: 15 }
 const nothing = z.strictObject({})
 
 const forgetFacts: JobDefinition<z.infer<typeof nothing>> = {
@@ -12,8 +15,7 @@ const forgetFacts: JobDefinition<z.infer<typeof nothing>> = {
   attempts: 5,
   timeoutSeconds: 300,
   schedule: '41 3 * * *',
-  run: (context) =>
-    deleteFactsBefore(context.database.system, new Date(context.now().getTime() - factsKeptMs)),
+  run: (context) => deleteExpiredFacts(context.database.system, factsKeptDays, context.now()),
 }
 
 export const jobs = [forgetFacts]

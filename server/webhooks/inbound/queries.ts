@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Insertable, Kysely, Selectable } from 'kysely'
+import { type Insertable, type Kysely, type Selectable, sql } from 'kysely'
 import type { InboundTables } from './tables.ts'
 
 type Db = Kysely<InboundTables>
@@ -121,6 +121,21 @@ export function listFactsOf(db: Db, tenantId: string, webhookId: string): Promis
     .execute()
 }
 
-export async function deleteFactsBefore(db: Db, before: Date): Promise<void> {
-  await db.deleteFrom('inbound_facts').where('recorded_at', '<', before).execute()
+/** Not those of webhooks whose request is still there, as it may be for a while after a tenant's wish changed. */
+export async function deleteExpiredFacts(
+  db: Db,
+  days: { atLeast: number; longer: number },
+  now: Date,
+): Promise<void> {
+  await sql`
+    delete from inbound_facts fact
+    where recorded_at < ${now}::timestamptz - make_interval(days => ${days.atLeast})
+      and not exists (
+        select from tenant_retention() wish
+        where wish.tenant_id = fact.tenant_id
+          and fact.recorded_at >= ${now}::timestamptz - make_interval(days => wish.raw_retention_days + ${days.longer}))
+      and not exists (
+        select from inbound_webhooks webhook where webhook.id = fact.webhook_id and webhook.body is not null)`.execute(
+    db,
+  )
 }

@@ -2,7 +2,7 @@ import type { Provider } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { TenantScope } from '#core/database.ts'
 import type { JobDefinition, Module } from '#core/module.ts'
-import type { LoadedWebhook, StoredWebhook } from './inbound.ts'
+import type { LoadedWebhook, RecordedWebhook, StoredWebhook } from './inbound.ts'
 import type { FactRow } from './queries.ts'
 
 declare module '#core/module.ts' {
@@ -52,7 +52,7 @@ export interface WebhookReader {
   followed(
     context: Context,
     scope: TenantScope,
-    webhook: LoadedWebhook,
+    webhook: RecordedWebhook,
     until: Date,
   ): Promise<FollowedEvent[]>
 }

@@ -1,10 +1,10 @@
-import { openConnectionsOfProvider } from '#connections'
+import { openConnectionsOfProvider, type RawWebhook } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { TenantScope } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
 import type { Module } from '#core/module.ts'
 import { enqueueJob, wakeWork } from '#jobs'
-import { inspect, loadWebhook, type LoadedWebhook, maxRefusedBodyBytes } from './inbound.ts'
+import { findRecord, inspect, loadWebhook, type LoadedWebhook, maxRefusedBodyBytes } from './inbound.ts'
 import { acceptWebhook, type FactRow, type InboundWebhookRow, listFactsOf } from './queries.ts'
 import { findReader, type FollowedEvent, type ForeseenReport, type WebhookReader } from './reader.ts'
 import { openRequest } from './sealed-request.ts'
@@ -28,14 +28,14 @@ export async function readStory(
   scope: TenantScope,
   id: string,
 ): Promise<WebhookStory> {
-  const loaded = await load(context, scope, id)
-  const { row } = loaded
+  const recorded = await context.database.readAsTenant(scope, (db) => findRecord(context, db, scope, id))
+  const { row } = recorded
   if (row.state === 'refused') return { row, facts: [], events: [] }
   const reader = findReader(modules, row.capability)
   const facts = await listFacts(context, scope, id)
   const lastTaken = facts.at(-1)?.recorded_at ?? row.received_at
   const until = new Date(lastTaken.getTime() + followingMs)
-  return { row, facts, events: await reader.followed(context, scope, loaded, until) }
+  return { row, facts, events: await reader.followed(context, scope, recorded, until) }
 }
 
 export interface Replayed {
@@ -49,7 +49,7 @@ export interface Replayed {
 /**
  * Reads a webhook again: tells what it says now and what would follow, and hands it to its module's job when it is
  * to be applied. A refused one must pass first.
- * @throws PipeError 404; 409 `webhook_still_refused`, `webhook_incomplete`
+ * @throws PipeError 404; 409 `webhook_request_gone`, `webhook_still_refused`, `webhook_incomplete`
  */
 export async function replayWebhook(
   context: Context,
@@ -110,7 +110,7 @@ async function verifyAgain(
     connections: await openConnectionsOfProvider(context, db, scope, row.capability, provider),
   }))
   if (webhook === undefined) throw incomplete('It came before signatures were kept.')
-  if (isCut(row.body, webhook.headers)) {
+  if (isCut(webhook)) {
     throw incomplete(`Only the first ${maxRefusedBodyBytes} bytes of its body were kept.`)
   }
   const reasons: string[] = []
@@ -134,6 +134,6 @@ function incomplete(reason: string): PipeError {
   )
 }
 
-function isCut(body: Buffer, headers: Record<string, string>): boolean {
+function isCut({ body, headers }: RawWebhook): boolean {
   return body.length === maxRefusedBodyBytes && Number(headers['content-length']) !== maxRefusedBodyBytes
 }

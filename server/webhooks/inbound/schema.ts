@@ -27,9 +27,14 @@ const Fact = z.object({
 
 export const InboundWebhookDetail = InboundWebhook.extend({
   method: z.string(),
-  target: z.string(),
-  headers: z.record(z.string(), z.string()).meta({ description: 'Without signatures and credentials.' }),
-  body: z.string().meta({ description: 'Of a refused webhook the first 4 KiB.' }),
+  target: z.string().nullable().meta({
+    description: 'Like headers and body null when it is past the `raw_retention_days` of its tenant.',
+  }),
+  headers: z
+    .record(z.string(), z.string())
+    .nullable()
+    .meta({ description: 'Without signatures and credentials.' }),
+  body: z.string().nullable().meta({ description: 'Of a refused webhook the first 4 KiB.' }),
   body_encoding: z.enum(['utf-8', 'base64']).meta({ description: 'base64: the bytes are no UTF-8 text.' }),
   facts: z.array(Fact).meta({ description: 'What was taken from it.' }),
   events: z
@@ -99,13 +104,13 @@ export function presentWebhook(row: InboundWebhookRow): InboundWebhook {
 }
 
 export function presentStory({ row, facts, events }: WebhookStory): InboundWebhookDetail {
-  const encoding = isUtf8(row.body) ? 'utf-8' : 'base64'
+  const encoding = row.body === null || isUtf8(row.body) ? 'utf-8' : 'base64'
   return {
     ...presentWebhook(row),
     method: row.method,
     target: row.target,
-    headers: JSON.parse(row.headers) as Record<string, string>,
-    body: row.body.toString(encoding),
+    headers: row.headers === null ? null : (JSON.parse(row.headers) as Record<string, string>),
+    body: row.body?.toString(encoding) ?? null,
     body_encoding: encoding,
     facts: facts.map(presentFact),
     events,

@@ -27,20 +27,18 @@ export async function openRequest(
   db: Kysely<Tables>,
   row: InboundWebhookRow,
 ): Promise<RawWebhook | undefined> {
-  if (row.sealed_request === null) return undefined
+  if (row.sealed_request === null || row.body === null) return undefined
   const text = await openSecret(context, db, cellOf(row), row.sealed_request)
-  return toRawWebhook(context, row, JSON.parse(text) as Request)
+  return toRawWebhook(context, row.method, { ...(JSON.parse(text) as Request), body: row.body })
 }
 
-export function toRawWebhook(context: Context, row: InboundWebhookRow, request: Request): RawWebhook {
-  const publicUrl = context.config.publicUrl + request.target
-  return {
-    method: row.method,
-    publicUrl,
-    query: new URL(publicUrl).searchParams,
-    headers: request.headers,
-    body: row.body,
-  }
+export function toRawWebhook(
+  context: Context,
+  method: string,
+  { target, headers, body }: Request & { body: Buffer },
+): RawWebhook {
+  const publicUrl = context.config.publicUrl + target
+  return { method, publicUrl, query: new URL(publicUrl).searchParams, headers, body }
 }
 
 function cellOf(row: InboundWebhookRow): SecretCell {

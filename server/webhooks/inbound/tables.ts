@@ -11,9 +11,10 @@ export interface InboundTables {
     failed_check: string | null
     reason: string | null
     method: string
-    target: string
-    headers: string
-    body: Buffer
+    /** Like headers and body null when they went before the record, as its tenant wishes. */
+    target: string | null
+    headers: string | null
+    body: Buffer | null
     trace_id: string
     received_at: Date
     /** Of a refused one: target and headers as they came. */

@@ -2,7 +2,7 @@ import type { Context } from '#core/context.ts'
 import { noTimings, OutboundError, type OutboundTimings } from '#core/outbound.ts'
 import { scrubText } from '#core/scrub.ts'
 import type { OpenEndpoint } from './endpoints.ts'
-import type { EventRow } from './queries.ts'
+import type { WholeEvent } from './queries.ts'
 import { requestHeaders } from './requests/headers.ts'
 import { hashBody, namesOf, type RequestRecord } from './requests/record.ts'
 import { retryAfterMs } from './retry-schedule.ts'
@@ -32,7 +32,7 @@ export interface AttemptReport {
 export async function attemptDelivery(
   context: Context,
   endpoint: OpenEndpoint,
-  event: EventRow,
+  event: WholeEvent,
   /** Its place among all that the endpoint is sent; none for a test. */
   number?: number | null,
 ): Promise<AttemptReport> {
@@ -75,7 +75,7 @@ export async function attemptDelivery(
   }
 }
 
-function recordRequest(event: EventRow, endpoint: OpenEndpoint, at: Date): RequestRecord {
+function recordRequest(event: WholeEvent, endpoint: OpenEndpoint, at: Date): RequestRecord {
   return {
     at,
     version: event.version,

@@ -18,11 +18,12 @@ import {
   type AttemptRow,
   countAttempts,
   type DeliveryEndpointRow,
-  type EventRow,
   insertAttempts,
+  isWhole,
   lockEndpoint,
   type NewAttemptRow,
   updateEndpoint,
+  type WholeEvent,
 } from './queries.ts'
 import { measureAttempt } from './metrics/deliveries.ts'
 import { requestColumns } from './requests/record.ts'
@@ -121,7 +122,7 @@ async function postEvent(
 const unopened = 'The secret of the endpoint can not be opened with the master key PipeCore has.'
 
 interface Deliverable {
-  event: EventRow
+  event: WholeEvent
   endpoint: DeliveryEndpointRow
 }
 
@@ -149,6 +150,7 @@ async function findJudged(
 function judge({ context, types, patience }: Dispatcher, { event, endpoint }: DeliverySource): Judged {
   if (event === undefined || endpoint === undefined)
     return { dead: 'The endpoint was deleted, or the event is past its retention.' }
+  if (!isWhole(event)) return { dead: 'The body of the event is past its retention.' }
   if (endpoint.disabled_reason !== null)
     return { dead: `The endpoint is disabled: ${endpoint.disabled_reason}` }
   const now = context.now()
@@ -170,7 +172,7 @@ function judge({ context, types, patience }: Dispatcher, { event, endpoint }: De
 
 interface Moment {
   now: Date
-  event: EventRow
+  event: WholeEvent
 }
 
 function resultOf(report: AttemptReport, post: number, { now, event }: Moment): WorkResult<Delivered> {

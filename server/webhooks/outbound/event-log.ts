@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { invalidRequest, notFound } from '#core/errors.ts'
+import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { insertWork, wakeWork } from '#jobs'
 import { type Caller, scopeFor } from '#tenants'
@@ -11,6 +11,7 @@ import {
   type AttemptRow,
   type EventRow,
   findEvent,
+  isWhole,
   type Following,
   listAttempts,
   listEndpointsReachedBy,
@@ -19,6 +20,7 @@ import {
   listOpenDeliveries,
   listOwnEvents,
   type OpenDelivery,
+  type WholeEvent,
 } from './queries.ts'
 import { presentRequest, presentTimings } from './requests/record.ts'
 import type { Delivery, EventDetail, EventSummary } from './schema.ts'
@@ -56,7 +58,7 @@ export async function getEvent(context: Context, caller: Caller, id: string): Pr
   const deliveries = await readDeliveries(context.database.system, [row])
   return {
     ...summarize(row),
-    body: JSON.parse(row.body) as Record<string, unknown>,
+    body: row.body === null ? null : (JSON.parse(row.body) as Record<string, unknown>),
     older: olderOf(row),
     deliveries: deliveries.get(row.id) ?? [],
   }
@@ -91,14 +93,17 @@ export async function readOwnEvents(
   return (await listOwnEvents(db, scope.tenantId, since)).map(summarize)
 }
 
-/** Delivers an event again, with the same id, to one endpoint or to all that want it now. */
+/**
+ * Delivers an event again, with the same id, to one endpoint or to all that want it now.
+ * @throws PipeError 404; 409 `event_body_gone`
+ */
 export async function replayEvent(
   context: Context,
   caller: Caller,
   id: string,
   endpointId: string | undefined,
 ): Promise<{ event_id: string; deliveries: string[] }> {
-  const event = await requireEvent(context, caller, id)
+  const event = await requireWholeEvent(context, caller, id)
   const targets = await replayTargets(context, caller, event, endpointId)
   if (targets.length === 0) {
     throw invalidRequest('No active endpoint wants this event; make one with POST /webhooks/endpoints.', [
@@ -114,7 +119,7 @@ export async function replayEvent(
 async function replayTargets(
   context: Context,
   caller: Caller,
-  event: EventRow,
+  event: WholeEvent,
   endpointId: string | undefined,
 ): Promise<string[]> {
   if (endpointId !== undefined) {
@@ -131,7 +136,7 @@ async function replayTargets(
 }
 
 /** @throws PipeError 404 also when this caller may not know of it */
-export async function requireEvent(context: Context, caller: Caller, id: string): Promise<EventRow> {
+async function requireEvent(context: Context, caller: Caller, id: string): Promise<EventRow> {
   const row = await findEvent(context.database.system, id)
   const visible =
     row !== undefined &&
@@ -139,6 +144,17 @@ export async function requireEvent(context: Context, caller: Caller, id: string)
       (caller.kind === 'product' ? row.product_id === caller.productId : row.tenant_id === caller.tenantId))
   if (!visible) throw notFound('event', id)
   return row
+}
+
+/** @throws PipeError as `requireEvent`; 409 `event_body_gone` */
+export async function requireWholeEvent(context: Context, caller: Caller, id: string): Promise<WholeEvent> {
+  const event = await requireEvent(context, caller, id)
+  if (isWhole(event)) return event
+  throw new PipeError(
+    'event_body_gone',
+    409,
+    `Of the event ${id} only the record is left: its body is past the tenant's raw_retention_days.`,
+  )
 }
 
 async function readDeliveries(

@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId, timeOfId } from '#core/ids.ts'
-import { callRecordEvents, type EventRow } from './queries.ts'
+import { callRecordEvents, type EventRow, type WholeEvent } from './queries.ts'
 
 export interface NewEvent {
   /** A type of the catalogue, such as `message.delivered`. */
@@ -71,7 +71,7 @@ interface NewRow extends Omit<NewEvent, 'entity'> {
   older?: Readonly<Record<string, NewEvent['data']>> | undefined
 }
 
-export function toEventRow(scope: TenantScope, event: NewRow, now: Date): EventRow {
+export function toEventRow(scope: TenantScope, event: NewRow, now: Date): WholeEvent {
   const id = createId('evt', now)
   const envelope = {
     id,

@@ -129,7 +129,7 @@ describe('a batch', () => {
     assert.equal(status, 202)
     assert.equal(body.data.length, 1_000)
     const last = await readEvent(body.data[999]?.id ?? '')
-    assert.deepEqual([last.tenant_id, last.body.amount], ['tenant_a2', 999])
+    assert.deepEqual([last.tenant_id, last.body?.amount], ['tenant_a2', 999])
   })
 
   test('is refused whole, with every fault of every event', async () => {

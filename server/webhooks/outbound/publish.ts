@@ -11,7 +11,7 @@ import { findCheckedType } from './checked-types.ts'
 import { toEventRow } from './events.ts'
 import { checkData, createCheckBudget } from './json-schema.ts'
 import { measureBatch } from './metrics/deliveries.ts'
-import { callRecordEvents, type EventRow } from './queries.ts'
+import { callRecordEvents, type WholeEvent } from './queries.ts'
 import { maxBatch, OwnEvent, OwnEvents, type PublishedEvents } from './schema.ts'
 import { findOlderFaults, type Given } from './versions/older-shapes.ts'
 
@@ -55,7 +55,7 @@ async function readRow(
   caller: Caller,
   body: unknown,
   { traceId }: PublishOptions,
-): Promise<EventRow> {
+): Promise<WholeEvent> {
   const given = readEvent(body)
   const tenantId = given.event.tenant_id
   const scope = await scopeFor(context, caller, tenantId, traceId)
@@ -70,7 +70,7 @@ async function readBatchRows(
   caller: Caller,
   body: object,
   { traceId }: PublishOptions,
-): Promise<EventRow[]> {
+): Promise<WholeEvent[]> {
   const faults: FieldError[] = []
   const given = readBatch(body, faults)
   const tenantIds = given.map(({ event }) => event.tenant_id)
@@ -127,10 +127,10 @@ async function makeRows(
   given: readonly Given[],
   scopes: ReadonlyMap<string, TenantScope>,
   faults: FieldError[],
-): Promise<EventRow[]> {
+): Promise<WholeEvent[]> {
   const now = context.now()
   const budget = createCheckBudget()
-  const rows: EventRow[] = []
+  const rows: WholeEvent[] = []
   for (const one of given) {
     const { prefix, event } = one
     const scope = scopes.get(event.tenant_id)
@@ -152,13 +152,13 @@ async function makeRows(
   return rows
 }
 
-function toRow(scope: TenantScope, event: OwnEvent, version: number, now: Date): EventRow {
+function toRow(scope: TenantScope, event: OwnEvent, version: number, now: Date): WholeEvent {
   const { type, entity, data, older = {} } = event
   const occurredAt = event.occurred_at === undefined ? now : new Date(event.occurred_at)
   return toEventRow(scope, { type, version, entity, data, older, occurredAt }, now)
 }
 
-function findSizeFaults({ body, older }: EventRow, prefix: string): FieldError[] {
+function findSizeFaults({ body, older }: WholeEvent, prefix: string): FieldError[] {
   const most = `more than ${maxEventBytes / 1024} KiB`
   const faults: FieldError[] = []
   if (Buffer.byteLength(body) > maxEventBytes)
@@ -186,7 +186,7 @@ export function ownerOfAnswers(caller: Caller): string {
 /** An answer that is remembered under a key is written with the events; without one it costs no transaction. */
 async function storeUnderKey(
   context: Context,
-  rows: readonly EventRow[],
+  rows: readonly WholeEvent[],
   once: { owner: string; key: string; request: unknown },
 ): Promise<string[]> {
   const request = { key: once.key, operation: 'events.publish', request: once.request }
@@ -198,19 +198,19 @@ async function storeUnderKey(
   )
 }
 
-async function recordRows(context: Context, db: Kysely<Tables>, rows: readonly EventRow[]): Promise<void> {
+async function recordRows(context: Context, db: Kysely<Tables>, rows: readonly WholeEvent[]): Promise<void> {
   await sql`select ${callRecordEvents(rows, context.now())}`.execute(db)
   measureBatch(context, rows.length)
 }
 
 const mostPerStatement = 256
-const stores = new WeakMap<Context, (row: EventRow) => Promise<void>>()
+const stores = new WeakMap<Context, (row: WholeEvent) => Promise<void>>()
 
 /** Events that arrive while a commit runs share the next one. */
-function storeEvent(context: Context, row: EventRow): Promise<void> {
+function storeEvent(context: Context, row: WholeEvent): Promise<void> {
   const known = stores.get(context)
   if (known !== undefined) return known(row)
-  const store = createGroup<EventRow, void>({
+  const store = createGroup<WholeEvent, void>({
     maxSize: mostPerStatement,
     flush: async (rows) => {
       await recordRows(context, context.database.system, rows)

@@ -8,11 +8,17 @@ type Db = Kysely<OutboundTables>
 export type EndpointRow = Selectable<OutboundTables['endpoints']>
 export type HealthRow = Selectable<OutboundTables['endpoint_health']>
 export type EventRow = Selectable<OutboundTables['events']>
+export type WholeEvent = EventRow & { body: string }
 export type AttemptRow = Selectable<OutboundTables['delivery_attempts']>
 export type NewAttemptRow = Insertable<OutboundTables['delivery_attempts']>
 
+/** Its body is still there. */
+export function isWhole(event: EventRow): event is WholeEvent {
+  return event.body !== null
+}
+
 /** See `migrations/0009_versions.sql`. */
-export function callRecordEvents(events: readonly EventRow[], now: Date): RawBuilder<number> {
+export function callRecordEvents(events: readonly WholeEvent[], now: Date): RawBuilder<number> {
   return sql<number>`record_events(
     ${events.map((event) => event.id)}, ${events.map((event) => event.tenant_id)},
     ${events.map((event) => event.product_id)}, ${events.map((event) => event.type)},
@@ -24,7 +30,7 @@ export function callRecordEvents(events: readonly EventRow[], now: Date): RawBui
 /** The tenant's endpoints and its product's whose filter lets the event through. */
 export function listEndpointsReachedBy(
   db: Db,
-  event: EventRow,
+  event: WholeEvent,
 ): Promise<Pick<EndpointRow, 'id' | 'events' | 'tenant_id'>[]> {
   return db
     .selectFrom('endpoints')

@@ -169,7 +169,10 @@ export const Delivery = z.object({
   attempts: z.array(DeliveryAttempt),
 })
 export const EventDetail = EventSummary.extend({
-  body: z.record(z.string(), z.unknown()),
+  body: z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .meta({ description: 'null when it is past the `raw_retention_days` of its tenant.' }),
   older: z
     .record(z.string(), z.record(z.string(), z.unknown()))
     .meta({ description: 'Bodies of older versions that were published with it.' }),

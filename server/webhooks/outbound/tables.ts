@@ -51,7 +51,8 @@ export interface OutboundTables {
     type: string
     version: number
     entity: string
-    body: string
+    /** Null: it went before the event, as its tenant wishes. */
+    body: string | null
     /** JSON: the bodies of older versions. Null of PipeCore's own events. */
     older: string | null
     trace_id: string

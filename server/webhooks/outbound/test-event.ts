@@ -1,9 +1,9 @@
 import type { Context } from '#core/context.ts'
 import { createId } from '#core/ids.ts'
-import type { EndpointRow, EventRow } from './queries.ts'
+import type { EndpointRow, WholeEvent } from './queries.ts'
 
 /** An event that is never stored: only for trying an endpoint. */
-export function testEvent(context: Context, endpoint: EndpointRow, traceId: string): EventRow {
+export function testEvent(context: Context, endpoint: EndpointRow, traceId: string): WholeEvent {
   const now = context.now()
   const id = createId('evt', now)
   const tenantId = endpoint.tenant_id ?? ''

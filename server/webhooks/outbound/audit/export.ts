@@ -56,7 +56,7 @@ export async function exportChain(context: Context, caller: Caller, query: Expor
       ...name,
       key_id: head.key_id,
       public_key: head.public_key,
-      attempts_kept_since: (await readKeptSince(system)).toISOString(),
+      attempts_kept_since: (await readKeptSince(system, name.tenant_id)).toISOString(),
     },
     ...linesOf(blocks, attempts),
     {

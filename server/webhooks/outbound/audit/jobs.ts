@@ -7,20 +7,18 @@ import type { JobDefinition } from '#core/module.ts'
 import { createTraceId } from '#core/trace.ts'
 import { wakeWork } from '#jobs'
 import { toEventRow } from '../events.ts'
-import { callRecordEvents, type EventRow } from '../queries.ts'
+import { callRecordEvents, type WholeEvent } from '../queries.ts'
 import {
   type ChainRow,
-  deleteLeaves,
+  deleteExpiredLeaves,
   findAuditKey,
   lockChainsWithNews,
-  readKeptSince,
   saveChains,
 } from './queries.ts'
 import { sealAttempts } from './sealing.ts'
 
 const nothing = z.strictObject({})
 const batch = 200
-const dayMs = 24 * 60 * 60 * 1000
 
 const seal: JobDefinition<z.infer<typeof nothing>> = {
   name: 'webhooks.seal_audit',
@@ -52,8 +50,7 @@ const forget: JobDefinition<z.infer<typeof nothing>> = {
   timeoutSeconds: 600,
   schedule: '35 3 * * *',
   run: async (context, _payload, { signal }) => {
-    const before = new Date((await readKeptSince(context.database.system)).getTime() - dayMs)
-    while ((await deleteLeaves(context.database.system, before, batch)) === batch) signal.throwIfAborted()
+    while ((await deleteExpiredLeaves(context.database.system, batch)) === batch) signal.throwIfAborted()
   },
 }
 
@@ -71,7 +68,7 @@ async function announceSome(context: Context, db: Kysely<Tables>): Promise<numbe
   const now = context.now()
   const chains = await lockChainsWithNews(db, batch)
   if (chains.length === 0) return 0
-  const events: EventRow[] = []
+  const events: WholeEvent[] = []
   for (const chain of chains) events.push(await toAnnouncement(db, chain, now))
   await sql`select ${callRecordEvents(events, now)}`.execute(db)
   const announced = chains.map((chain, index) => ({
@@ -83,7 +80,7 @@ async function announceSome(context: Context, db: Kysely<Tables>): Promise<numbe
   return chains.length
 }
 
-async function toAnnouncement(db: Kysely<Tables>, chain: ChainRow, now: Date): Promise<EventRow> {
+async function toAnnouncement(db: Kysely<Tables>, chain: ChainRow, now: Date): Promise<WholeEvent> {
   const key = await findAuditKey(db, chain.product_id)
   const { tenant_id: tenantId, product_id: productId } = chain
   const data = {

@@ -179,18 +179,28 @@ export function listBlocks(
     .execute()
 }
 
-/** Attempts of earlier days may be gone. */
-export async function readKeptSince(db: Db): Promise<Date> {
-  const { rows } = await sql<{ since: Date }>`
-    select ((now() at time zone 'UTC')::date - keep_days)::timestamp at time zone 'UTC' as since
-    from partitioned_tables where table_name = 'delivery_attempts'`.execute(db)
+/** The tenant's attempts of earlier days may be gone. */
+export async function readKeptSince(db: Db, tenantId: string): Promise<Date> {
+  const { rows } = await sql<{ since: Date }>`select attempts_kept_since(${tenantId}) as since`.execute(db)
   return rows[0]?.since ?? new Date(0)
 }
 
-export async function deleteLeaves(db: Db, before: Date, limit: number): Promise<number> {
+/** A day after the attempts, which are still there on the day on which a tenant's wish changes. */
+export async function deleteExpiredLeaves(db: Db, limit: number): Promise<number> {
   const { rows } = await sql`
     delete from audit_leaves where (product_id, tenant_id, number) in (
-      select product_id, tenant_id, number from audit_leaves where sealed_at < ${before} limit ${limit})
+      select c.product_id, c.tenant_id, old.number
+      from audit_chains c
+      left join tenant_retention() wish on wish.tenant_id = c.tenant_id
+      cross join lateral (select attempts_kept_since(c.tenant_id) - interval '1 day' as before offset 0) span
+      cross join lateral (
+        select l.number from audit_leaves l
+        where l.product_id = c.product_id and l.tenant_id = c.tenant_id and l.sealed_at < span.before
+        order by l.sealed_at
+        limit ${limit}
+      ) old
+      where wish.changed_at is null or wish.changed_at < now() - interval '2 days'
+      limit ${limit})
     returning number`.execute(db)
   return rows.length
 }

@@ -51,15 +51,15 @@ export async function listNumbered(
 }
 
 /**
- * Of events in this order, as many as those before them are no more than `mostBytes` together. Null: past its
- * retention.
+ * Of events in this order, as many as those before them are no more than `mostBytes` together. Null: it, or its body
+ * alone, is past its retention.
  */
 export async function readShapes(
   db: Db,
   eventIds: readonly string[],
   mostBytes: number,
 ): Promise<Array<Shapes | null>> {
-  const { rows } = await sql<Shapes | { type: null }>`
+  const { rows } = await sql<Shapes | { body: null }>`
     select type, version, body, older
     from (
       select given.place, event.type, event.version, event.body, event.older,
@@ -72,7 +72,7 @@ export async function readShapes(
     ) sized
     where bytes_before <= ${mostBytes}
     order by place`.execute(db)
-  return rows.map((row) => (row.type === null ? null : row))
+  return rows.map((row) => (row.body === null ? null : row))
 }
 
 export async function findPosition(db: Db, endpointId: string): Promise<number> {

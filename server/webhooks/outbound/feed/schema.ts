@@ -25,7 +25,7 @@ const FeedEntry = z.object({
   version: z.number().int().nullable().meta({ description: 'Of `body`, as in `webhook-version`.' }),
   body: z.record(z.string(), z.unknown()).nullable().meta({
     description:
-      'As it is posted; null when it is past its retention, or has no shape of the version that the endpoint pins.',
+      'As it is posted; null when the event, or its body alone, is past its retention, or has no shape of the version that the endpoint pins.',
   }),
 })
 export type FeedEntry = z.infer<typeof FeedEntry>

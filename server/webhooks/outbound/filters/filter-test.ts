@@ -1,7 +1,7 @@
 import type { Context } from '#core/context.ts'
 import type { Caller } from '#tenants'
 import { requireEndpoint } from '../endpoints.ts'
-import { requireEvent } from '../event-log.ts'
+import { requireWholeEvent } from '../event-log.ts'
 import { type BodyFilter, compileFilter, type Condition, conditionsOf } from './body-filter.ts'
 import { matchPaths } from './queries.ts'
 import type { FilterTest, FilterTestResult } from './schema.ts'
@@ -17,7 +17,7 @@ export async function testFilter(
   const body =
     input.event_id === undefined
       ? JSON.stringify(input.body)
-      : (await requireEvent(context, caller, input.event_id)).body
+      : (await requireWholeEvent(context, caller, input.event_id)).body
   const filter = input.filter ?? (JSON.parse(endpoint.filter ?? 'null') as BodyFilter | null)
   if (filter === null) return { matches: true, failed: [] }
   const conditions = conditionsOf(filter)

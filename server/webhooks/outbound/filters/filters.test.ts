@@ -54,7 +54,7 @@ async function happen(type: string, facts: readonly object[]): Promise<EventDeta
   const path = `/webhooks/events?entity=${scope.traceId}`
   const { body } = await server.api.call<{ data: Array<{ id: string }> }>('GET', path)
   const told = await Promise.all(body.data.map(({ id }) => readEvent(id)))
-  return told.toSorted((left, right) => Number(left.body.place) - Number(right.body.place))
+  return told.toSorted((left, right) => Number(left.body?.place) - Number(right.body?.place))
 }
 
 async function readEvent(id: string): Promise<EventDetail> {

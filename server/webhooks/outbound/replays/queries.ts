@@ -121,7 +121,9 @@ export function restartReplayEndpoints(db: Db, replayId: string): Promise<Replay
     .execute()
 }
 
-export type LoggedEvent = Pick<EventRow, 'id' | 'tenant_id' | 'product_id' | 'type' | 'entity'>
+export type LoggedEvent = Pick<EventRow, 'id' | 'tenant_id' | 'product_id' | 'type' | 'entity'> & {
+  has_body: boolean
+}
 
 export interface LogSpan {
   productId: string
@@ -136,6 +138,7 @@ export function listLog(db: Kysely<OutboundTables>, span: LogSpan): Promise<Logg
   let query = db
     .selectFrom('events')
     .select(['id', 'tenant_id', 'product_id', 'type', 'entity'])
+    .select(sql<boolean>`body is not null`.as('has_body'))
     .where('id', '>', span.after)
     .where('id', '<', span.end)
     .orderBy('id')
@@ -149,7 +152,7 @@ export function listLog(db: Kysely<OutboundTables>, span: LogSpan): Promise<Logg
 
 export interface Fate {
   id: string
-  state: ReplayState | 'waiting'
+  state: ReplayState | 'waiting' | 'body_gone'
   /** Of the open delivery, where there is one. */
   deliveryId: string | null
 }

@@ -47,8 +47,8 @@ export const ReplayForecast = z.object({
     z.object({
       endpoint_id: z.string(),
       type: z.string(),
-      state: z.enum([...replayStates, 'waiting']).meta({
-        description: `${explainedStates} waiting: it is on its way, and is left alone.`,
+      state: z.enum([...replayStates, 'waiting', 'body_gone']).meta({
+        description: `${explainedStates} waiting: it is on its way, and is left alone. body_gone: past the raw_retention_days of its tenant, so there is nothing to send; no filter is applied.`,
       }),
       events: z.number().int(),
       sends: z.boolean(),

@@ -52,7 +52,9 @@ export async function readStretch(
   const fateOf = new Map(fates.map((fate) => [fate.id, fate]))
   const candidates = wanted.flatMap(({ event, place }) => {
     const fate = fateOf.get(event.id)
-    return fate === undefined ? [] : [{ ...fate, event, place, sends: isSent(selection, fate) }]
+    if (fate === undefined) return []
+    const told = event.has_body ? fate : { ...fate, state: 'body_gone' as const }
+    return [{ ...told, event, place, sends: isSent(selection, told) }]
   })
   const last = logged.length === eventsPerStretch ? logged.at(-1)?.id : undefined
   return { candidates, lookedAt: logged.length, last }
@@ -66,7 +68,7 @@ async function filterBodies<Entry extends { event: LoggedEvent }>(
   if (path === null || entries.length === 0) return entries
   const ids = entries.map(({ event }) => event.id)
   const matching = await findMatching(db, ids, path)
-  return entries.filter(({ event }) => matching.has(event.id))
+  return entries.filter(({ event }) => !event.has_body || matching.has(event.id))
 }
 
 function soleOf(tenantIds: readonly string[] | null): string | undefined {
@@ -84,5 +86,5 @@ function isWanted(selection: Selection, endpoint: EndpointRow, event: LoggedEven
 }
 
 function isSent({ states }: Selection, { state }: Fate): boolean {
-  return state !== 'waiting' && states.includes(state)
+  return state !== 'waiting' && state !== 'body_gone' && states.includes(state)
 }

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { AttemptRow, EventRow } from '../queries.ts'
+import type { AttemptRow, EventRow, WholeEvent } from '../queries.ts'
 import { requestHeaders } from './headers.ts'
 import type { SentRequest, Timings } from './schema.ts'
 
@@ -14,10 +14,10 @@ export interface RequestRecord {
 }
 
 /** An event that goes to several endpoints is read once and hashed once. */
-const hashes = new WeakMap<EventRow, Buffer>()
+const hashes = new WeakMap<WholeEvent, Buffer>()
 
 /** SHA-256 of the bytes that are sent. */
-export function hashBody(event: EventRow): Buffer {
+export function hashBody(event: WholeEvent): Buffer {
   const known = hashes.get(event)
   if (known !== undefined) return known
   const made = hash('sha256', event.body, 'buffer')

@@ -1,8 +1,8 @@
 import type { EventType } from '#core/module.ts'
-import type { EventRow } from '../queries.ts'
+import type { WholeEvent } from '../queries.ts'
 
 /** What shapes are chosen from. */
-export type Shapes = Pick<EventRow, 'type' | 'version' | 'body' | 'older'>
+export type Shapes = Pick<WholeEvent, 'type' | 'version' | 'body' | 'older'>
 
 /**
  * The event in the version that an endpoint pins; undefined when it has no such shape. The same at every attempt.

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import pg from 'pg'
+import { createTestDatabase } from '#core/testing/database.ts'
+import { deleteExpiredLeaves, readKeptSince } from './queries.ts'
+
+const { database, ownerUrl } = await createTestDatabase({ after })
+const owner = new pg.Client({ connectionString: ownerUrl, options: '-c search_path=pipecore' })
+await owner.connect()
+owner.on('error', () => undefined)
+after(() => owner.end())
+await owner.query(`
+  insert into products (id, name) values ('p', 'P');
+  insert into tenants (id, product_id, name, retention_days, retention_changed_at, kept_from)
+    values ('week', 'p', 'W', 7, null, null), ('year', 'p', 'Y', 365, null, null),
+      ('longer', 'p', 'L', 365, now() - interval '9 days', (now() at time zone 'UTC')::date - 20),
+      ('changed', 'p', 'C', 7, now(), (now() at time zone 'UTC')::date - 365)`)
+
+async function daysKept(tenantId: string): Promise<number> {
+  const since = await readKeptSince(database.system, tenantId)
+  const today = Math.floor(Date.now() / 86_400_000)
+  return today - since.getTime() / 86_400_000
+}
+
+test('attempts are expected as long as their tenant wishes, and never those of before a longer wish', async () => {
+  assert.equal(await daysKept('week'), 7)
+  assert.equal(await daysKept('year'), 365)
+  assert.equal(await daysKept('longer'), 20)
+  assert.equal(await daysKept(''), 30)
+})
+
+test('hashes of attempts go with them, chain by chain, but not while a wish is new', async () => {
+  await owner.query(`
+    insert into audit_chains (product_id, tenant_id, last_number, last_hash, last_place, has_news)
+      select 'p', tenant, 1, '', 1, false from unnest(array['week', 'year', 'longer', 'changed', '']) tenant;
+    insert into audit_leaves (product_id, tenant_id, number, sealed_at, leaves)
+      select 'p', tenant_id, days, now() - days * interval '1 day', ''
+      from audit_chains, unnest(array[5, 10, 25, 40, 400]) days`)
+  while ((await deleteExpiredLeaves(database.system, 2)) > 0);
+  const { rows } = await owner.query(
+    'select tenant_id, array_agg(number::int order by number) as days from audit_leaves group by 1 order by 1',
+  )
+  assert.deepEqual(
+    rows.map(({ tenant_id: tenant, days }) => [tenant, days]),
+    [
+      ['', [5, 10, 25]],
+      ['changed', [5, 10, 25, 40, 400]],
+      ['longer', [5, 10]],
+      ['week', [5]],
+      ['year', [5, 10, 25, 40]],
+    ],
+  )
+})
