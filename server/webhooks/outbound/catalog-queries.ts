@@ -24,44 +24,35 @@ export async function describeEventType(db: Db, row: EventTypeRow, description: 
     .execute()
 }
 
+type EventTypeAmong = EventTypeRow & {
+  /** All of its type. */
+  versions: number[]
+  supported_versions: number[]
+}
+
 /** The newest version unless one is named. */
 export function findEventType(
   db: Db,
   productId: string,
   name: string,
   version: number | undefined,
-): Promise<EventTypeRow | undefined> {
-  return selectEventType(db, productId, name, version).executeTakeFirst()
-}
-
-/** With all versions of its type, and those that are supported. */
-export function findEventTypeAmong(
-  db: Db,
-  productId: string,
-  name: string,
-  version: number | undefined,
-): Promise<(EventTypeRow & { versions: number[]; supported_versions: number[] }) | undefined> {
+): Promise<EventTypeAmong | undefined> {
   const all = sql`from event_types other
     where other.product_id = event_types.product_id and other.name = event_types.name`
-  return selectEventType(db, productId, name, version)
+  const query = db
+    .selectFrom('event_types')
+    .selectAll()
     .select([
       sql<number[]>`array(select other.version ${all} order by other.version)`.as('versions'),
       sql<number[]>`array(select other.version ${all} and other.supported order by other.version)`.as(
         'supported_versions',
       ),
     ])
-    .executeTakeFirst()
-}
-
-function selectEventType(db: Db, productId: string, name: string, version: number | undefined) {
-  const query = db
-    .selectFrom('event_types')
-    .selectAll()
     .where('product_id', '=', productId)
     .where('name', '=', name)
     .orderBy('version', 'desc')
     .limit(1)
-  return version === undefined ? query : query.where('version', '=', version)
+  return (version === undefined ? query : query.where('version', '=', version)).executeTakeFirst()
 }
 
 export async function listVersions(db: Db, productId: string, name: string): Promise<number[]> {

@@ -12,7 +12,7 @@ import {
   deleteEventTypes,
   describeEventType,
   type EventTypeRow,
-  findEventTypeAmong,
+  findEventType,
   insertEventType,
   listEventTypes,
   listVersions,
@@ -99,7 +99,7 @@ async function changeVersion(
   { version, schema, description, supported }: NewEventType,
   now: Date,
 ): Promise<CatalogEntry> {
-  const known = await findEventTypeAmong(db, productId, name, version)
+  const known = await findEventType(db, productId, name, version)
   if (known === undefined) throw notFound('event_type', name)
   if (!isDeepStrictEqual(JSON.parse(known.schema), schema)) {
     throw new PipeError(
@@ -147,7 +147,7 @@ export async function getEventType(
     return { ...mine, versions, supported_versions: versions }
   }
   const { system } = context.database
-  const row = product === undefined ? undefined : await findEventTypeAmong(system, product, name, version)
+  const row = product === undefined ? undefined : await findEventType(system, product, name, version)
   if (row === undefined) throw notFound('event_type', name)
   return { ...present(row), versions: row.versions, supported_versions: row.supported_versions }
 }

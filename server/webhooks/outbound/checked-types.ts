@@ -1,7 +1,7 @@
 import type { Context } from '#core/context.ts'
 import type { Database } from '#core/database.ts'
 import { createRecent, type Recent } from '#core/recent.ts'
-import { findEventTypeAmong } from './catalog-queries.ts'
+import { findEventType } from './catalog-queries.ts'
 import { type CompiledSchema, compileSchema, type JsonObject } from './json-schema.ts'
 
 /** What an event is checked against. */
@@ -47,7 +47,7 @@ async function readCheckedType(
   name: string,
   version: number | undefined,
 ): Look {
-  const row = await findEventTypeAmong(database.system, productId, name, version)
+  const row = await findEventType(database.system, productId, name, version)
   if (row === undefined) return undefined
   const schema = compiled.get(row.schema) ?? compileSchema(JSON.parse(row.schema) as JsonObject)
   compiled.set(row.schema, schema)

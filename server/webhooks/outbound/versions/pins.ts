@@ -4,6 +4,7 @@ import type { EventType } from '#core/module.ts'
 import type { OutboundTables } from '../tables.ts'
 import { lockVersions } from './queries.ts'
 import { mostPins, type PinChange, type Pins } from './schema.ts'
+import { versionsOf } from './shape.ts'
 
 /**
  * Only what its product supports may be pinned, and stays so until the transaction ends. Before endpoints are locked:
@@ -34,11 +35,6 @@ const unsupported = 'is a version that its product does not support: it may end 
 
 function noVersion(name: string, version: number): string {
   return `${version} is no version in the catalogue; see GET /webhooks/catalog/${name}`
-}
-
-/** The newest first. */
-export function versionsOf({ version, older = [] }: EventType): number[] {
-  return [version, ...older.map((shape) => shape.version)]
 }
 
 export function changePins(pins: Pins, change: PinChange): Pins {

@@ -28,16 +28,20 @@ function shapeOfOurs<Event extends Shapes>(
 ): Event | undefined {
   const type = types.find(({ name }) => name === event.type)
   if (type === undefined) throw new Error(`${event.type} is no event of the modules of this process.`)
-  const older = type.older ?? []
-  const versions = [type.version, ...older.map(({ version }) => version)]
+  const versions = versionsOf(type)
   // A release that drops a version leaves nobody without events.
   if (!versions.includes(pinned)) return event
   const from = versions.indexOf(event.version)
   const to = versions.indexOf(pinned)
   if (from === -1 || to < from) return undefined
   let body = JSON.parse(event.body) as Record<string, unknown>
-  for (const step of older.slice(from, to)) body = step.from(body)
+  for (const step of (type.older ?? []).slice(from, to)) body = step.from(body)
   return { ...event, version: pinned, body: JSON.stringify(body) }
+}
+
+/** The newest first. */
+export function versionsOf({ version, older = [] }: EventType): number[] {
+  return [version, ...older.map((shape) => shape.version)]
 }
 
 /** Why an event can't be sent to an endpoint that pins its type. */
