@@ -60,7 +60,6 @@ const rowsOf: Record<Log, string> = {
 }
 
 async function makeDay(log: Log, age: number): Promise<void> {
-  await admin.query('set role none')
   const role = (await admin.query(`select tableowner from pg_tables where tablename = 'events'`)).rows[0]
     .tableowner
   await admin.query(
