@@ -198,6 +198,12 @@ const reaches: Record<string, [path: string, body?: object]> = {
   startReconciliation: ['/payments/reconciliations', { tenant_id: 'tableflow_123', provider: 'stripe' }],
   listReconciliations: ['/payments/reconciliations?tenant_id=:tenant'],
   getReconciliation: ['/payments/reconciliations/:reconciliation'],
+  listAlertRules: ['/alerts/rules/:tenant'],
+  saveAlertRule: ['/alerts/rules/:tenant/stolen', { kind: 'backlog' }],
+  deleteAlertRule: ['/alerts/rules/:tenant/backlog'],
+  saveAlertContacts: ['/alerts/contacts/:tenant', { contacts: [] }],
+  getAlertContacts: ['/alerts/contacts/:tenant'],
+  listAlertIncidents: ['/alerts/incidents?tenant_id=:tenant'],
 }
 
 /** What anybody may read: public keys of endpoints that have some. */
