@@ -169,6 +169,27 @@ describe('work that has to stay behind other work', () => {
     assert.deepEqual(await idsOf(worker), ['back-a-00001'])
   })
 
+  test('is not forgotten when the row before it is being deleted from the middle', async () => {
+    const worker = randomUUID()
+    await addWork(database, inOrder('middle', 'a', 3))
+    const [first] = (await claim(worker, 1)).claims
+    await sql`update work set blocked = false where series = 'middle'`.execute(database.system)
+    const deleted = Promise.withResolvers<void>()
+    const ended = Promise.withResolvers<void>()
+    const deleting = database.asSystem(async (db) => {
+      await db.deleteFrom('work').where('id', '=', 'middle-a-00001').execute()
+      deleted.resolve()
+      await ended.promise
+    })
+    await deleted.promise
+    await claim(worker)
+    assert.ok(first)
+    await finishWork(database.system, [{ claim: first, result: done }], new Date())
+    ended.resolve()
+    await deleting
+    await until(async () => (await idsOf(worker)).includes('middle-a-00002'))
+  })
+
   test('is not rewritten when the first is tried again', async () => {
     const worker = randomUUID()
     await addWork(database, inOrder('still', 'a', 50))

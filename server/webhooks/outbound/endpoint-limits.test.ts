@@ -281,6 +281,34 @@ describe('an endpoint that fails', () => {
     assert.match(reason ?? '', /failed for 5 days; the last time: HTTP 500/)
   })
 
+  test('is tried with one event alone, however many tenants wait', async () => {
+    const tenants = ['tenant_c', 'tenant_d', 'tenant_e', 'tenant_f', 'tenant_g', 'tenant_h']
+    for (const id of tenants) await server.api.call('POST', '/tenants', { id, product_id: 'shop', name: id })
+    const receiver = await startReceiver(keep)
+    const endpoint = await makeEndpoint({ url: receiver.url, product_id: 'shop', events: ['probe.*'] })
+    receiver.answerWith(500)
+    await happen(manyOf('probe.first', 5), 'tenant_c')
+    await until(async () => (await readEndpoint(endpoint.id)).health.state === 'open')
+    for (const id of tenants) await happen(manyOf('probe.more', 5), id)
+    const before = receiver.events.length
+    offsetMs += 31_000
+    await until(() => receiver.events.length > before)
+    await sleep(500)
+    assert.equal(receiver.events.length, before + 1)
+    await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
+  })
+
+  test('that asks to be called again at once is not called without end', async () => {
+    const receiver = await startReceiver(keep)
+    const endpoint = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['hasty.*'] })
+    receiver.answerWith(429, { 'retry-after': '0' })
+    await happen(manyOf('hasty.thing', 5))
+    await until(() => receiver.events.length >= 5)
+    await sleep(900)
+    assert.ok(receiver.events.length <= 10, String(receiver.events.length))
+    await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
+  })
+
   test('one that asks for patience gets it, and no attempt is used up', async () => {
     const receiver = await startReceiver(keep)
     const endpoint = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['patient.*'] })

@@ -94,6 +94,17 @@ describe('an endpoint with a filter', () => {
     await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
   })
 
+  test('never holds up the fact: a body too full of lists for it is delivered', async () => {
+    const one = { $in: Array.from({ length: 99 }, (_, index) => index) }
+    const endpoint = await makeEndpoint({ items: one }, ['full.*'])
+    const items = Array.from({ length: 4000 }, () => -1)
+    const began = performance.now()
+    const [full, short] = await happen('full.thing', [{ items }, { items: items.slice(0, 10) }])
+    assert.ok(performance.now() - began < 10_000)
+    assert.deepEqual([targets(full), targets(short)], [[endpoint.id], []])
+    await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
+  })
+
   test('shows it, and changes or drops it', async () => {
     const filter = { customer: { country: ['CL', 'PE'] } }
     const { id, filter: shown } = await makeEndpoint(filter, ['change.*'])

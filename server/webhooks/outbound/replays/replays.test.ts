@@ -185,6 +185,51 @@ describe('a replay', () => {
     assert.deepEqual(new Set(receiver.events.map(({ body }) => body['place'])), new Set([2, 3]))
   })
 
+  test('of two at once each event goes out once', async () => {
+    await happen(server.server.context, 'both.thing', 60)
+    const id = await createEndpoint({ events: ['both.*'] })
+    const plan = { endpoint_ids: [id], rate: 1000 }
+    const replays = await Promise.all([start(plan), start(plan)])
+    const ended = await Promise.all(
+      replays.map((replay) => untilReplay(own, replay.id, ({ state }) => state === 'done')),
+    )
+    assert.equal(
+      ended.reduce((sum, { sent }) => sum + sent, 0),
+      60,
+    )
+    await until(async () => (await countWork(id, 'work')) === 0, 'not all arrived')
+    assert.equal(received('both.thing'), 60)
+  })
+
+  test('leaves out what was acknowledged through the feed', async () => {
+    const id = await createEndpoint({ events: ['taken.*'] })
+    receiver.answerWith(429, { 'retry-after': '3600' })
+    await happen(server.server.context, 'taken.thing', 3)
+    await until(async () => (await countAttempts(id)) > 0, 'nothing was tried')
+    await own.call('GET', `/webhooks/endpoints/${id}/events`)
+    await own.call('POST', `/webhooks/endpoints/${id}/events/ack`, { through: 3 })
+    const told = await forecast({ endpoint_ids: [id] })
+    assert.deepEqual([countsOf(told), told.to_send], [{ 'taken.thing delivered': 3 }, 0])
+  })
+
+  test('begins at an endpoint whose pause is over, also when nothing else waits there', async () => {
+    await happen(server.server.context, 'quiet.old', 4)
+    const id = await createEndpoint({ events: ['quiet.*'] })
+    receiver.answerWith(500)
+    await happen(server.server.context, 'quiet.new', 5)
+    const health = async () =>
+      (await own.call<{ health: { state: string } }>('GET', `/webhooks/endpoints/${id}`)).body.health.state
+    await until(async () => (await health()) === 'open', 'it was not paused')
+    await own.call('GET', `/webhooks/endpoints/${id}/events`)
+    await own.call('POST', `/webhooks/endpoints/${id}/events/ack`, { through: 5 })
+    receiver.answerWith(204)
+    offsetMs += 3_600_000
+    await start({ endpoint_ids: [id], types: ['quiet.old'], rate: 1000 })
+    await arrived('quiet.old', 1)
+    offsetMs += 60_000
+    await arrived('quiet.old', 4)
+  })
+
   test('leaves alone what is on its way', async () => {
     await happen(server.server.context, 'slow.thing', 3)
     const id = await createEndpoint({ events: ['slow.*'], max_per_second: 0.01 })
