@@ -21,6 +21,8 @@ async function verifyFile(): Promise<number> {
   for (const fault of faults) say(`✖ ${fault}`)
   if (chain !== undefined) say(`Chain of ${chain.tenant_id || chain.product_id}, key ${chain.key_id}`)
   say(`${counts.blocks} blocks, ${counts.attempts} attempts, ${counts.expired} more past their retention`)
+  if (chain !== undefined)
+    say(`Attempts are kept since ${chain.kept_since}: compare that with the retention you asked for.`)
   if (last !== undefined) say(`Ends at ${last.block}:${last.hash}`)
   if (values.key === undefined) say('No --key was given: compare the key above with the one you noted.')
   say(faults.length === 0 ? 'Everything fits.' : 'It does not fit.')

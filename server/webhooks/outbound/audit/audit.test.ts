@@ -295,6 +295,13 @@ describe('the audit chain', () => {
     assert.deepEqual([theirs.faults, theirs.attempts], [[], 2])
   })
 
+  test('names a file that was cut between two blocks', async () => {
+    const lines = (await exported()).trimEnd().split('\n')
+    const lastBlock = lines.findLastIndex((line) => line.includes('"kind":"block"'))
+    const { faults } = await verify(lines.slice(0, lastBlock).join('\n'))
+    assert.deepEqual(faults, ['its last line is no end: it was cut'])
+  })
+
   test('can be verified by the script', async (t) => {
     const file = await writeExport(t, await exported())
     const { block, hash, key_id: key } = await head()

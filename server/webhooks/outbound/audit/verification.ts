@@ -47,7 +47,8 @@ export interface Expectations {
 }
 
 export interface Verdict {
-  chain: { product_id: string; tenant_id: string; key_id: string } | undefined
+  /** Nothing proves `kept_since`: compare it with the tenant's retention. */
+  chain: { product_id: string; tenant_id: string; key_id: string; kept_since: string } | undefined
   blocks: number
   attempts: number
   /** Past their retention: their hashes are in the chain, they themselves are gone. */
@@ -86,6 +87,8 @@ interface Run {
   open: { block: BlockLine; attempts: AttemptLine[] } | undefined
   last: BlockLine | undefined
   promised: number
+  /** The last line was an end. */
+  isClosed: boolean
   tell(fault: string): void
 }
 
@@ -99,6 +102,7 @@ function startRun(expectations: Expectations): Run {
     open: undefined,
     last: undefined,
     promised: 0,
+    isClosed: false,
     tell: (fault) => void faults.push(fault),
   }
 }
@@ -112,6 +116,7 @@ function readLine(text: string): z.infer<typeof Line> | undefined {
 }
 
 function take(run: Run, line: z.infer<typeof Line>): void {
+  run.isClosed = line.kind === 'end'
   if (line.kind === 'attempt') {
     if (run.open === undefined) run.tell(`attempt ${line.id} is in no block`)
     else run.open.attempts.push(line)
@@ -136,7 +141,12 @@ function beginChain(run: Run, line: ChainLine): void {
       known.public_key !== line.public_key)
   if (isOther) run.tell('the file has more than one chain')
   run.chain ??= line
-  run.verdict.chain ??= { product_id: line.product_id, tenant_id: line.tenant_id, key_id: keyId }
+  run.verdict.chain ??= {
+    product_id: line.product_id,
+    tenant_id: line.tenant_id,
+    key_id: keyId,
+    kept_since: line.attempts_kept_since,
+  }
 }
 
 function endBlock(run: Run): void {
@@ -212,6 +222,7 @@ function checkAttempts(
 function endRun(run: Run): void {
   const { last, promised } = run
   if (run.chain === undefined) return run.tell('it is no export: it has no chain')
+  if (!run.isClosed) run.tell('its last line is no end: it was cut')
   const end = last?.number ?? 0
   if (promised > end) run.tell(`it ends at block ${end}, but the chain goes on to block ${promised}`)
   for (const anchor of run.expectations.anchors)
