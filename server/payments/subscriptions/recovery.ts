@@ -19,7 +19,7 @@ import { type Applied, applySubscriptionSnapshot } from './subscription-snapshot
 import { saveSubscription } from './transitions.ts'
 
 /** Readings that crossed with a change are thrown away this often. */
-const mostReadings = 3
+const mostReadings = 10
 
 /**
  * Reads a native subscription at its provider and brings ours in line. An operation without a known end is judged
