@@ -18,6 +18,8 @@ export function toMinor(major: number, currency: string): number {
   return Math.round(Number((major * 10 ** decimalsOf(currency)).toPrecision(15)))
 }
 
+/** ISO 4217 for what is no currency: what a broken request names is still shown. */
+const noCurrency = 'XXX'
 const formats = new Map<string, Intl.NumberFormat>()
 
 /** As a customer in Chile reads it: `$10.000`, `US$12,50`. */
@@ -32,7 +34,7 @@ function createFormat(currency: string): Intl.NumberFormat {
   const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals }
   return new Intl.NumberFormat('es-CL', {
     style: 'currency',
-    currency: isCode(currency) ? currency : 'XXX',
+    currency: isCode(currency) ? currency : noCurrency,
     ...digits,
   })
 }
