@@ -22,7 +22,7 @@ export async function createDatabase(
 export async function dropDatabase(url: string): Promise<void> {
   const name = new URL(url).pathname.slice(1)
   await queryDatabase(findCluster(), `drop database ${name} with (force)`)
-  for (const group of ['pipecore_app', 'pipecore_system']) {
+  for (const group of ['pipecore_app', 'pipecore_system', 'pipecore_upkeep']) {
     await queryDatabase(findCluster(), `drop role if exists ${group}_${name}`)
   }
 }

@@ -17,7 +17,13 @@ import {
   tenantOf,
   waitForStatus,
 } from './mission-world.ts'
-import { findPgbouncer, type Pgbouncer, poolSize, startPgbouncer } from './pooler/pgbouncer.ts'
+import {
+  findPgbouncer,
+  keepsStatements,
+  type Pgbouncer,
+  poolSize,
+  startPgbouncer,
+} from './pooler/pgbouncer.ts'
 
 const program = await findPgbouncer()
 const isDemanded = process.env['REQUIRE_PGBOUNCER'] === '1'
@@ -27,6 +33,14 @@ const skip =
     : false
 const timeout = 180_000
 const wanted = 600
+
+test('a PgBouncer that could keep prepared statements is told not to', () => {
+  const versions = ['1.18.0', '1.20.1', '1.21.0', '1.24.1', '2.0.0']
+  assert.deepEqual(
+    versions.filter((version) => keepsStatements(`PgBouncer ${version}\nlibevent 2.1.12-stable\n`)),
+    ['1.21.0', '1.24.1', '2.0.0'],
+  )
+})
 
 test(
   'through PgBouncer in transaction mode: the tables are made, a message goes out, a payment comes back',
@@ -120,6 +134,8 @@ test(
     for (const [label, number] of verdict.counts) context.diagnostic(`${label}: ${number}`)
     assert.deepEqual(verdict.violations, [])
     await assertPooled(pgbouncer, databaseUrl, ['system'])
+    // What fails once is asked again without a name: only the log tells.
+    for (const process of [api, ...workers]) assert.doesNotMatch(process.log(), /prepared statement/)
   },
 )
 
@@ -138,13 +154,16 @@ async function startPooled(
   return { test: keep, databaseUrl, pgbouncer: await startPgbouncer(keep, program, databaseUrl) }
 }
 
-/** Nothing went past the pooler, and it did share its connections. */
+/** Nothing went past the pooler, it did share its connections, and what was prepared by name at one is unknown to others. */
 async function assertPooled(
   { consoleUrl }: Pgbouncer,
   databaseUrl: string,
   logins: readonly string[],
 ): Promise<void> {
   const name = new URL(databaseUrl).pathname.slice(1)
+  const settings = await queryDatabase(consoleUrl, 'show config')
+  const kept = settings.find(({ key }) => key === 'max_prepared_statements')?.['value'] ?? '0'
+  assert.equal(kept, '0', 'it keeps statements')
   const pools = await queryDatabase(consoleUrl, 'show pools')
   const own = pools.filter(
     (pool) => pool['database'] === name && String(pool['user']).startsWith('pipecore_'),

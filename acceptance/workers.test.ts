@@ -22,7 +22,8 @@ const types = [
 
 const take = () => 'take' as const
 const endpoints: readonly EndpointPlan[] = [
-  { path: '/all', events: types.map(([type]) => type), treat: take, answerMs: 20 },
+  // So slow that each worker has some of these under way whenever it is killed.
+  { path: '/all', events: types.map(([type]) => type), treat: take, answerMs: 100 },
   { path: '/ordered', events: ['order.placed'], ordered: true, treat: take, answerMs: 5 },
   {
     path: '/limited',

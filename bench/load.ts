@@ -25,10 +25,9 @@ export async function callAtRate(
     const dueAt = startedAt + (index * 1000) / perSecond
     const waitMs = dueAt - performance.now()
     if (waitMs > 1) await sleep(waitMs)
-    const due = Math.max(dueAt, performance.now() - 1)
     running.push(
       call(index).then(
-        () => void timesMs.push(performance.now() - due),
+        () => void timesMs.push(performance.now() - dueAt),
         () => void (failed += 1),
       ),
     )

@@ -13,6 +13,7 @@ const parts: Record<string, (options: Options) => Promise<Report>> = {
   noisy: async (options) => (await import('./events/noisy.ts')).benchNoisy(options),
   hanging: async (options) => (await import('./events/hanging.ts')).benchHanging(options),
   'scale-out': async (options) => (await import('./events/scale-out.ts')).benchScaleOut(options),
+  backup: async (options) => (await import('./events/backup.ts')).benchBackup(options),
   growth: async (options) => (await import('./events/growth.ts')).benchGrowth(options),
 }
 const page = new URL('../docs/reference/benchmarks.md', import.meta.url)

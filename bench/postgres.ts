@@ -11,6 +11,8 @@ export interface Cluster {
   createDatabase(name: string): Promise<string>
   /** The same, as a login that owns it and nothing else. */
   createRivalDatabase(name: string): Promise<string>
+  /** Of the databases that were created, as superuser. */
+  listDatabaseUrls(): Promise<string[]>
   /** What the whole cluster has spent since it started. */
   readSpent(): Promise<Spent>
   readCpu(): Promise<number>
@@ -32,13 +34,18 @@ export async function startCluster({ counting }: { counting: boolean }): Promise
   const postgres = await startEmbeddedPostgres({ folder, settings })
   const pool = new pg.Pool({ connectionString: postgres.url, max: 2 })
   if (counting) await pool.query('create extension if not exists pg_stat_statements')
+  const urlOf = (name: string) => {
+    const url = new URL(postgres.url)
+    url.pathname = `/${name}`
+    return url
+  }
   const createDatabase = async (name: string, login?: { user: string; password: string }) => {
     const owner = login === undefined ? '' : `owner ${pg.escapeIdentifier(login.user)}`
     await pool.query(`create database ${pg.escapeIdentifier(name)} ${owner}`)
-    const url = new URL(postgres.url)
-    url.pathname = `/${name}`
-    return Object.assign(url, login === undefined ? {} : { username: login.user, password: login.password })
-      .href
+    return Object.assign(
+      urlOf(name),
+      login === undefined ? {} : { username: login.user, password: login.password },
+    ).href
   }
   const postmasterId = await readPostmasterId(postgres.dataFolder)
   return {
@@ -47,6 +54,12 @@ export async function startCluster({ counting }: { counting: boolean }): Promise
       const login = { user: name, password: randomBytes(16).toString('hex') }
       await pool.query(`create role ${pg.escapeIdentifier(name)} login password '${login.password}'`)
       return createDatabase(name, login)
+    },
+    async listDatabaseUrls() {
+      const { rows } = await pool.query<{ name: string }>(
+        'select datname as name from pg_database where datname <> current_database() and not datistemplate',
+      )
+      return rows.map(({ name }) => urlOf(name).href)
     },
     async readSpent() {
       const { rows } = await pool.query<{ wal: string; calls: string }>(

@@ -1,54 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const patienceMs = 60_000
-
-export interface Stage {
-  url: string
-  adminKey: string
-  sandboxUrl: string
-  close(): Promise<void>
-}
-
-/** PipeCore on its embedded, durable database, and the sandbox: each a process of its own, as in production. */
-export async function startStage(settings: Record<string, string> = {}): Promise<Stage> {
-  const folder = await mkdtemp(join(tmpdir(), 'pipecore-bench-'))
-  const [port, sandboxPort] = [await findFreePort(), await findFreePort()]
-  const adminKey = `admin_${randomBytes(16).toString('hex')}`
-  const url = `http://127.0.0.1:${port}`
-  const sandboxUrl = `http://127.0.0.1:${sandboxPort}`
-  const sandbox = await startProgram(
-    ['sandbox/main.ts', '--port', String(sandboxPort)],
-    {},
-    `${sandboxUrl}/sandbox`,
-  )
-  const env = {
-    PIPECORE_DATA: folder,
-    PIPECORE_ADMIN_KEY: adminKey,
-    PIPECORE_LOG_LEVEL: 'error',
-    SANDBOX_PORT: String(sandboxPort),
-    PORT: String(port),
-    ...settings,
-  }
-  const server = await startProgram(['server/main.ts'], env, `${url}/ready`)
-  return {
-    url,
-    adminKey,
-    sandboxUrl,
-    close: async () => {
-      for (const child of [server, sandbox]) await endProgram(child)
-      await rm(folder, { recursive: true, force: true })
-    },
-  }
-}
 
 /** Answers once something listens under the URL; at once without one. */
 export async function startProgram(

@@ -15,14 +15,18 @@ export function limitOf(query: URLSearchParams): number {
     .parse(query.get('limit') ?? 100)
 }
 
-/** Oldest first, the latest of what matches. */
+/** Oldest first, the latest of what matches. `coming` counts what is still to happen by itself, and may make more of them. */
 export function answerCallbacks(world: World, query: URLSearchParams): Reply {
   const wanted = listCallbacks(world.callbacks).filter(
     (callback) =>
       (!query.has('state') || callback.state === query.get('state')) &&
       (!query.has('provider') || callback.provider === query.get('provider')),
   )
-  return replyJson(200, { total: wanted.length, callbacks: wanted.slice(-limitOf(query)) })
+  return replyJson(200, {
+    total: wanted.length,
+    coming: world.countComing(),
+    callbacks: wanted.slice(-limitOf(query)),
+  })
 }
 
 /** Newest last. `effects` counts the calls that took effect per correlation id, over everything that matches. */

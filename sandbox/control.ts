@@ -46,7 +46,7 @@ const calls: ControlCalls = {
     run: ({ site, call }) => replyJson(200, { requests: site.world.requests.slice(-limitOf(call.query)) }),
   },
   'GET callbacks': {
-    does: '?state=pending|delivered|failed&provider=&limit=: callbacks and every attempt at them',
+    does: '?state=pending|delivered|failed&provider=&limit=: callbacks and every attempt at them, how much is still to come',
     run: ({ site, call }) => answerCallbacks(site.world, call.query),
   },
   'POST callbacks': {

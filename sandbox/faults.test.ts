@@ -215,6 +215,17 @@ for (const provider of providerIds) {
       assert.equal(await state, lives[provider].at(-1))
     })
 
+    test('what is still to be reported is counted', async (t) => {
+      const { sandbox, send, magic } = await start(t, provider)
+      await sandbox.control('PATCH', '/settings', { late_ms: 60_000 })
+      await send(magic('late'))
+      const { total, coming } = await sandbox.control('GET', '/callbacks?state=pending')
+      assert.equal(total, 0)
+      assert.notEqual(coming, 0)
+      await sandbox.control('POST', '/reset')
+      assert.equal((await sandbox.control('GET', '/callbacks'))['coming'], 0)
+    })
+
     test('a callback can arrive before the answer to the send', async (t) => {
       const { receiver, send, magic } = await start(t, provider)
       let isAnswered = false

@@ -86,6 +86,10 @@ export type World = {
   signingTime(): Date
   /** Runs later unless the sandbox is closed or reset first. */
   later(delayMs: number, run: () => void): void
+  /** The same for a look at the sandbox's own clock, which may be at rest for days. */
+  lookLater(delayMs: number, run: () => void): void
+  /** How much `later` will still run. */
+  countComing(): number
   forgetTimers(): void
 }
 
@@ -94,7 +98,8 @@ const KEPT_REQUESTS = 500
 const WINDOW_MS = 24 * 60 * 60 * 1000
 
 export function createWorld(options: { now: () => Date; settings: Settings }): World {
-  const timers = new Set<NodeJS.Timeout>()
+  const coming = createTimers()
+  const looks = createTimers()
   const world: World = {
     url: '',
     settings: options.settings,
@@ -110,19 +115,33 @@ export function createWorld(options: { now: () => Date; settings: Settings }): W
     random: () => nextRandom(world.settings),
     now: () => new Date(options.now().getTime() + world.settings.clock_offset_ms),
     signingTime: () => (world.settings.sign_in_present ? options.now() : world.now()),
-    later(delayMs, run) {
+    later: coming.start,
+    lookLater: looks.start,
+    countComing: coming.count,
+    forgetTimers() {
+      coming.forget()
+      looks.forget()
+    },
+  }
+  return world
+}
+
+function createTimers() {
+  const timers = new Set<NodeJS.Timeout>()
+  return {
+    start: (delayMs: number, run: () => void) => {
       const timer = setTimeout(() => {
         timers.delete(timer)
         run()
       }, delayMs)
       timers.add(timer)
     },
-    forgetTimers() {
+    count: () => timers.size,
+    forget: () => {
       for (const timer of timers) clearTimeout(timer)
       timers.clear()
     },
   }
-  return world
 }
 
 export function defaultSettings(callbackDelayMs = 40): Settings {
@@ -196,5 +215,5 @@ export function runAt(world: World, readDue: () => number | null, run: () => voi
   if (due === null) return
   const waitMs = due - world.now().getTime()
   if (waitMs <= 0) run()
-  else world.later(Math.min(waitMs, LONGEST_LOOK_MS), () => runAt(world, readDue, run))
+  else world.lookLater(Math.min(waitMs, LONGEST_LOOK_MS), () => runAt(world, readDue, run))
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
-import { verifyAudit } from '#webhooks/outbound'
+import { type Anchor, type Verdict, verifyAudit } from '#webhooks/outbound'
 
 const usage = `npm run verify-audit -- [--key <public key or its id>] [--anchor <block>:<hash>]… <file>
 Verifies an export of GET /webhooks/audit/export, offline. Pages may stand one after another in one file.
@@ -13,23 +13,39 @@ async function verifyFile(): Promise<number> {
     allowPositionals: true,
     options: { key: { type: 'string' }, anchor: { type: 'string', multiple: true, default: [] } },
   })
-  const anchors = values.anchor.map(readAnchor)
+  const anchors = readAnchors(values.anchor)
   const [file] = positionals
   if (file === undefined || positionals.length > 1) throw new Error('Name one file.')
   const lines = createInterface({ input: createReadStream(file), crlfDelay: Infinity })
-  const { chain, faults, last, ...counts } = await verifyAudit(lines, { key: values.key, anchors })
+  const { chain, faults, last, outdated, ...counts } = await verifyAudit(lines, { key: values.key, anchors })
   for (const fault of faults) say(`✖ ${fault}`)
   if (chain !== undefined) say(`Chain of ${chain.tenant_id || chain.product_id}, key ${chain.key_id}`)
   say(`${counts.blocks} blocks, ${counts.attempts} attempts, ${counts.expired} more past their retention`)
-  if (chain !== undefined)
-    say(`Attempts are kept since ${chain.kept_since}: compare that with the retention you asked for.`)
+  if (chain !== undefined) say(toldSince(chain))
+  for (const { block } of outdated)
+    say(`Block ${block} was noted, but the file begins behind it: that proves nothing. Note a newer one.`)
   if (last !== undefined) say(`Ends at ${last.block}:${last.hash}`)
   if (values.key === undefined) say('No --key was given: compare the key above with the one you noted.')
   say(faults.length === 0 ? 'Everything fits.' : 'It does not fit.')
   return faults.length === 0 ? 0 : 1
 }
 
-function readAnchor(text: string): { block: number; hash: string } {
+function toldSince({ kept_since: since, exported_at: at }: NonNullable<Verdict['chain']>): string {
+  return since === undefined || at === undefined
+    ? 'It does not prove when it was exported and since when attempts are kept: of an old file some may be called removed. Export it anew.'
+    : `Exported at ${at}. Attempts are kept since ${since}: compare that with the retention you asked for.`
+}
+
+function readAnchors(texts: readonly string[]): Anchor[] {
+  const anchors = texts.map(readAnchor)
+  for (const { block, hash } of anchors) {
+    if (anchors.some((other) => other.block === block && other.hash !== hash))
+      throw new Error(`--anchor ${block} was given with two hashes.`)
+  }
+  return anchors
+}
+
+function readAnchor(text: string): Anchor {
   const match = /^(\d+):([0-9a-f]{64})$/.exec(text)
   if (match === null) throw new Error(`--anchor ${text} is no <block>:<hash>.`)
   return { block: Number(match[1]), hash: match[2] ?? '' }

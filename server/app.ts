@@ -1,3 +1,4 @@
+import { createServer, type RequestListener } from 'node:http'
 import swagger from '@fastify/swagger'
 import scalar from '@scalar/fastify-api-reference'
 import fastify, { LogController } from 'fastify'
@@ -16,6 +17,7 @@ import type { App, Module } from '#core/module.ts'
 import { refuseConnection, sendProblem } from '#core/problem.ts'
 import { traceIdFrom } from '#core/trace.ts'
 import { authenticate, type Caller, requireScope, type Scope } from '#tenants'
+import { createDirectRoutes, type DirectAnswer } from './direct.ts'
 import { measureRequests, scrapeRoute } from './metrics.ts'
 
 declare module 'fastify' {
@@ -28,6 +30,8 @@ declare module 'fastify' {
     /** What a key must be allowed to do here. A route without it and not `public` does not start. */
     scope?: Scope
     public?: boolean
+    /** Answers ordinary requests in front of the framework. */
+    direct?: DirectAnswer
   }
 }
 
@@ -35,7 +39,13 @@ const bodyLimitBytes = 1024 * 1024
 
 /** The HTTP application of the given modules: authentication, problems, OpenAPI and their routes. */
 export async function createApp(context: Context, modules: readonly Module[]): Promise<App> {
+  const direct = createDirectRoutes(context)
   const app = fastify({
+    serverFactory: (usual, { keepAliveTimeout, requestTimeout }) =>
+      createServer(
+        { keepAliveTimeout: Number(keepAliveTimeout), requestTimeout: Number(requestTimeout) },
+        direct.before(usual as RequestListener),
+      ),
     loggerInstance: context.log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyLimitBytes,
@@ -58,6 +68,7 @@ export async function createApp(context: Context, modules: readonly Module[]): P
   )
   readJsonBodies(app)
   addAuthentication(app, context)
+  direct.collect(app)
   measureRequests(app, context)
   await addReference(app)
   app.get('/health', { config: { public: true }, schema: { hide: true } }, async () => ({ status: 'ok' }))

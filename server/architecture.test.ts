@@ -8,6 +8,7 @@ import {
   needsPointUpwards,
   outsidersKeepOut,
 } from './testing/architecture/imports.ts'
+import { migrationList, migrationsStay } from './testing/architecture/migrations.ts'
 import {
   filesStaySmall,
   modulesHaveAFace,
@@ -23,8 +24,9 @@ import { type TableException, tablesHaveOneOwner } from './testing/architecture/
 const root = fileURLToPath(new URL('../', import.meta.url))
 const folders = ['server', 'sandbox', 'acceptance', 'demo', 'scripts', 'examples', 'bench']
 const outsiders = ['sandbox', 'acceptance', 'demo']
-const tree = await readSourceFiles(root, folders, ['.ts', '.sql'])
+const tree = await readSourceFiles(root, folders, ['.ts', '.sql', '.sha256'])
 const code = tree.filter(({ path }) => path.endsWith('.ts'))
+const listedMigrations = tree.find(({ path }) => path === migrationList)?.text ?? ''
 const moduleNames = modules.map(({ name }) => name)
 
 const tableExceptions: readonly TableException[] = [
@@ -182,6 +184,12 @@ function tableRule(files: readonly SourceFile[]): string[] {
   const known = files === tree ? [] : declarations.filter(({ path }) => path !== files[0]?.path)
   return tablesHaveOneOwner([...known, ...files], moduleNames, tableExceptions)
 }
+
+rule('a migration stays as it was listed', (files) => migrationsStay(files, listedMigrations), [
+  file('server/jobs/migrations/0001_work.sql', 'create table work (id text)'),
+  file('server/jobs/migrations/9999_new.sql', 'drop table work'),
+  file(migrationList, `${'0'.repeat(64)}  jobs/migrations/0001_gone.sql\n`),
+])
 
 rule('providers are named only in providers/', (files) => providersAreNamedAtHome(files, providerIds), [
   file('server/messaging/send-job.ts', "if (provider.id === 'twilio') return"),

@@ -129,14 +129,28 @@ function valueOf(
 }
 
 test('what was delivered is counted exactly: attempts, lag, intake, requests', async () => {
-  const samples = await scrape()
   const delivered = { endpoint: endpointId, outcome: 'delivered', status: '2xx' }
-  assert.equal(valueOf(samples, 'pipecore_delivery_attempts_total', delivered), published)
+  const attemptsOf = (told: Map<string, number>) =>
+    valueOf(told, 'pipecore_delivery_attempts_total', delivered) ?? 0
+  await until(async () => attemptsOf(await scrape()) >= published)
+  const samples = await scrape()
+  assert.equal(attemptsOf(samples), published)
   assert.equal(valueOf(samples, 'pipecore_delivery_lag_seconds_count'), published)
   assert.ok((valueOf(samples, 'pipecore_delivery_lag_seconds_sum') ?? 99) < published * 10)
   assert.equal(valueOf(samples, 'pipecore_intake_batch_events_sum'), published)
   const request = { route: '/events', method: 'POST', status: '202' }
   assert.equal(valueOf(samples, 'pipecore_http_request_duration_seconds_count', request), published)
+})
+
+test('what is sent again counts as attempts, and not as lag', async () => {
+  const list = `/webhooks/events?tenant_id=${tenantId}&type=order.made`
+  const { body } = await server.api.call<{ data: Array<{ id: string }> }>('GET', list)
+  await server.api.call('POST', `/webhooks/events/${body.data[0]?.id}/replay`, {})
+  const delivered = { endpoint: endpointId, outcome: 'delivered' }
+  await until(
+    async () => valueOf(await scrape(), 'pipecore_delivery_attempts_total', delivered) === published + 1,
+  )
+  assert.equal(valueOf(await scrape(), 'pipecore_delivery_lag_seconds_count'), published)
 })
 
 test('a receiver that asks for patience, and one that fails, show as attempts, backlog and age', async () => {
@@ -190,6 +204,10 @@ test('calls to providers and their webhooks are counted by outcome and verdict',
   })
   const samples = await scrape()
   assert.equal(valueOf(samples, calls, done), (valueOf(before, calls, done) ?? 0) + 1)
+  const recorded = ['message.queued', 'message.sent', 'message.delivered'].map((type) =>
+    valueOf(samples, 'pipecore_events_recorded_total', { type }),
+  )
+  assert.deepEqual(recorded, [1, 1, 1])
   assert.ok(
     (valueOf(samples, 'pipecore_inbound_webhooks_total', { provider: 'resend', verdict: 'stored' }) ?? 0) >=
       1,
@@ -241,29 +259,32 @@ test('only the admin key and the token may scrape, on the port of its own as wel
   }
 })
 
-test('the same figures are sent to an OpenTelemetry receiver, with its headers', async () => {
-  await until(() => pushed.some(({ text }) => text.includes('pipecore_delivery_attempts')))
-  const last = pushed.findLast(({ text }) => text.includes('pipecore_delivery_attempts'))
-  assert.equal(last?.path, '/v1/metrics')
-  assert.equal(last?.authorization, 'Bearer of-the-collector')
-  const { resourceMetrics } = JSON.parse(last?.text ?? '{}') as {
-    resourceMetrics: Array<{
-      resource: { attributes: Array<{ key: string; value: { stringValue: string } }> }
-      scopeMetrics: Array<{
-        metrics: Array<{ name: string; sum?: { dataPoints: Array<{ asDouble: number }> } }>
-      }>
+interface PushedMetrics {
+  resourceMetrics: Array<{
+    resource: { attributes: Array<{ key: string; value: { stringValue: string } }> }
+    scopeMetrics: Array<{
+      metrics: Array<{ name: string; sum?: { dataPoints: Array<{ asDouble: number }> } }>
     }>
-  }
+  }>
+}
+
+function attemptsTold(text: string): number[] {
+  const { resourceMetrics } = JSON.parse(text) as PushedMetrics
+  return resourceMetrics
+    .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(({ metrics }) => metrics))
+    .filter(({ name }) => name === 'pipecore_delivery_attempts')
+    .flatMap(({ sum }) => sum?.dataPoints.map(({ asDouble }) => asDouble) ?? [])
+}
+
+test('the same figures are sent to an OpenTelemetry receiver, with its headers', async () => {
+  const tellsAll = ({ text }: { text: string }) => attemptsTold(text).includes(published + 1)
+  await until(() => pushed.some(tellsAll))
+  const whole = pushed.find(tellsAll)
+  assert.equal(whole?.path, '/v1/metrics')
+  assert.equal(whole?.authorization, 'Bearer of-the-collector')
+  const { resourceMetrics } = JSON.parse(whole?.text ?? '{}') as PushedMetrics
   const names = resourceMetrics[0]?.resource.attributes.find(({ key }) => key === 'service.name')
   assert.equal(names?.value.stringValue, 'pipecore')
-  const metrics = resourceMetrics.flatMap(({ scopeMetrics }) =>
-    scopeMetrics.flatMap((scope) => scope.metrics),
-  )
-  const attempts = metrics.find(({ name }) => name === 'pipecore_delivery_attempts')?.sum?.dataPoints ?? []
-  assert.ok(
-    attempts.some(({ asDouble }) => asDouble === published),
-    JSON.stringify(attempts),
-  )
 })
 
 interface Panel {
@@ -299,6 +320,21 @@ test('every metric that the dashboard and the alert rules name is scraped', asyn
     [...named].filter((name) => !known.has(name)),
     [],
   )
+})
+
+test('an endpoint of a whole product that takes nothing is named to the operator as any other', async () => {
+  const failing = await startReceiver(keep)
+  failing.answerWith(500)
+  const { body } = await server.api.call<{ id: string }>('POST', '/webhooks/endpoints', {
+    product_id: 'tableflow',
+    url: failing.url,
+    events: ['order.*'],
+  })
+  for (let number = 0; number < 5; number += 1) await publish()
+  await until(async () => {
+    offsetMs += 11_000
+    return valueOf(await scrape(), 'pipecore_endpoint_unwell', { endpoint: body.id, state: 'open' }) === 1
+  })
 })
 
 test('every panel has a title, a unit and the datasource that is chosen', async () => {

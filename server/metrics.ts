@@ -14,13 +14,22 @@ const instruments = instrumentsOf((meter) => ({
   }),
 }))
 
-/** Routes by their pattern, never by what a caller wrote; what fits no route is one. */
+interface RequestLabels extends Record<string, string> {
+  /** By its pattern, never by what a caller wrote; what fits no route is one. */
+  route: string
+  method: string
+  status: string
+}
+
+export function measureRequest(context: Context, seconds: number, labels: RequestLabels): void {
+  instruments(context).requests.record(seconds, labels)
+}
+
 export function measureRequests(app: App, context: Context): void {
-  const { requests } = instruments(context)
   app.addHook('onResponse', async (request, reply) => {
-    const { url = 'none' } = request.is404 ? {} : request.routeOptions
+    const { url: route = 'none' } = request.is404 ? {} : request.routeOptions
     const method = request.is404 ? 'none' : request.method
-    requests.record(reply.elapsedTime / 1000, { route: url, method, status: String(reply.statusCode) })
+    measureRequest(context, reply.elapsedTime / 1000, { route, method, status: String(reply.statusCode) })
   })
 }
 

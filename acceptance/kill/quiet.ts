@@ -12,17 +12,21 @@ type Observed = Pick<Installation, 'api' | 'sandbox'>
 
 const pollMs = 500
 
+/** A callback may become work, and work a callback, between the two counts of one look. */
+const looksNeeded = 2
+
 /**
- * Waits until nothing is left to do: no delivery, no job, no callback. What looks after unknown messages for a
- * day and what the clock starts does not count.
+ * Waits until nothing is left to do: no delivery, no job, no callback, none to come. What looks after unknown
+ * messages for a day and what the clock starts does not count.
  */
 export async function waitUntilQuiet(installation: Observed, deadlineMs: number): Promise<Quiet> {
   const startedAt = performance.now()
   const afterMs = () => Math.round(performance.now() - startedAt)
-  for (;;) {
-    const open = { ...(await countWork(installation)), ...(await countCallbacks(installation)) }
+  for (let quietLooks = 0; ;) {
+    const open = { ...(await countCallbacks(installation)), ...(await countWork(installation)) }
     const isQuiet = Object.values(open).every((count) => count === 0)
-    if (isQuiet || afterMs() > deadlineMs) return { isQuiet, afterMs: afterMs(), open }
+    quietLooks = isQuiet ? quietLooks + 1 : 0
+    if (quietLooks >= looksNeeded || afterMs() > deadlineMs) return { isQuiet, afterMs: afterMs(), open }
     await sleep(pollMs)
   }
 }
@@ -37,6 +41,7 @@ async function countWork({ api }: Observed): Promise<Record<string, number>> {
 }
 
 async function countCallbacks({ sandbox }: Observed): Promise<Record<string, number>> {
-  const { total } = await sandbox.control<{ total: number }>('GET', '/callbacks?state=pending&limit=1')
-  return { callbacks: total }
+  const path = '/callbacks?state=pending&limit=1'
+  const { total, coming } = await sandbox.control<{ total: number; coming: number }>('GET', path)
+  return { callbacks: total, coming }
 }

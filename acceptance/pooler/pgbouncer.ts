@@ -45,7 +45,8 @@ export async function startPgbouncer(test: Test, program: string, databaseUrl: s
   const users = join(folder, 'users.txt')
   const { username, password } = new URL(databaseUrl)
   const quoted = [username, password].map((text) => `"${decodeURIComponent(text)}"`)
-  await writeFile(settings, writeSettings(new URL(databaseUrl), port, users))
+  const version = await run(program, ['--version'])
+  await writeFile(settings, writeSettings(new URL(databaseUrl), { port, users, version }))
   await writeFile(users, `${quoted.join(' ')}\n`, { mode: 0o600 })
   if (user !== undefined) {
     await chmod(folder, 0o700)
@@ -75,8 +76,20 @@ export async function startPgbouncer(test: Test, program: string, databaseUrl: s
   return { host: consoleUrl.host, consoleUrl: consoleUrl.href }
 }
 
+/** From 1.21 on it can keep what clients prepared by name: then nothing shows that they must not. */
+export function keepsStatements(version: string): boolean {
+  const [, major, minor] = /^PgBouncer (\d+)\.(\d+)/m.exec(version) ?? []
+  return Number(major) > 1 || (Number(major) === 1 && Number(minor) >= 21)
+}
+
+interface Settings {
+  port: number
+  users: string
+  version: string
+}
+
 /** The logins that PipeCore makes are asked for in the database, as an operator would set it up. */
-function writeSettings(database: URL, port: number, users: string): string {
+function writeSettings(database: URL, { port, users, version }: Settings): string {
   return `[databases]
 * = host=${database.hostname} port=${database.port}
 
@@ -92,14 +105,18 @@ pool_mode = transaction
 default_pool_size = ${poolSize}
 max_client_conn = 300
 ignore_startup_parameters = extra_float_digits, options
-`
+${keepsStatements(version) ? 'max_prepared_statements = 0\n' : ''}`
 }
 
 /** PgBouncer refuses to run as root. */
 async function findUser(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined
-  const idOf = async (flag: string) => Number((await promisify(execFile)('id', [flag, 'nobody'])).stdout)
+  const idOf = async (flag: string) => Number(await run('id', [flag, 'nobody']))
   return { uid: await idOf('-u'), gid: await idOf('-g') }
+}
+
+async function run(program: string, args: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(program, args)).stdout
 }
 
 function answersAt(port: number): Promise<boolean> {

@@ -26,7 +26,7 @@ async function play(arena: Arena, { rounds, seconds }: Options): Promise<Report>
   const missing = [...arena.missing]
   let bodyBytes = Number.NaN
   for (const tenants of tenantCounts) {
-    const task = { count, tenants, plan: {}, rounds, warmUp: eventsPerSecond }
+    const task = { count, tenants, plan: {}, rounds, warmUp: count }
     const found = await alternate(arena, arena.sides, task)
     tables.push(tableOf(tenants, found.medians))
     figures.push(...figuresOf(tenants, found.medians))
@@ -34,7 +34,7 @@ async function play(arena: Arena, { rounds, seconds }: Options): Promise<Report>
     bodyBytes = found.medians.get('PipeCore')?.bodyBytes ?? bodyBytes
   }
   const method = [
-    `A backlog of ${count} events of ${bodyBytes.toFixed(0)} bytes is stored, and then delivered with ${slots} calls at once to one receiver, a process of its own; from its first arrival to its last. All sides sign each event and post the same bodies to it. It counts what comes (each event once, or the side has failed) and checks the signature of every 50th. One durable PostgreSQL; ${rounds} rounds, the sides in turn; medians.`,
+    `A backlog of ${count} events of ${bodyBytes.toFixed(0)} bytes is stored, and then delivered with ${slots} calls at once to one receiver, a process of its own; from its first arrival to its last. All sides sign each event and post the same bodies to it. It counts what comes (each event once, or the side has failed) and checks the signature of every 50th. One durable PostgreSQL; ${rounds} rounds after one to warm up, the sides in turn; medians.`,
     `PipeCore: events come in one by one through \`POST /events\`; one worker delivers. The libraries are given their rows 1,000 at a time, which costs them less than rows that come one by one, and run in their fastest settings for this job. Costs are per event, from intake to the end; processor time in µs.`,
   ]
   return { method, tables, figures, missing }

@@ -5,7 +5,8 @@ const perStatement = 250_000
 
 /**
  * Fills the logs with events that were delivered, all of today: new rows go to the same partitions and indexes. Their
- * bodies are short, since no index holds them.
+ * bodies are short, since no index holds them. Their attempts count as sealed, as those of earlier minutes are: a million
+ * that are sealed at once would be the next rounds' burden.
  */
 export async function fillFinished(sql: pg.Pool, count: number): Promise<void> {
   for (let from = 0; from < count; from += perStatement) {
@@ -13,6 +14,8 @@ export async function fillFinished(sql: pg.Pool, count: number): Promise<void> {
   }
   await sql.query('vacuum analyze pipecore.events')
   await sql.query('vacuum analyze pipecore.delivery_attempts')
+  await sql.query(numberOn, [count])
+  await sql.query(sealAll)
   await sql.query('checkpoint')
 }
 
@@ -23,8 +26,9 @@ const insertFinished = `with moments as (
   select n, at, substr(pipecore.id_bound('x', at), 3) || left(replace(gen_random_uuid()::text, '-', ''), 16) as id
   from moments
 ), stored as (
-  insert into pipecore.events (id, tenant_id, product_id, type, entity, body, trace_id, occurred_at)
-  select 'evt_' || id, 'bench_' || 1 + n % 10, 'bench', $4, 'ORD-' || n, '{"order_id":"ORD-' || n || '"}', md5(n::text), at
+  insert into pipecore.events (id, tenant_id, product_id, type, entity, body, trace_id, occurred_at, stretch)
+  select 'evt_' || id, 'bench_' || 1 + n % 10, 'bench', $4, 'ORD-' || n, '{"order_id":"ORD-' || n || '"}', md5(n::text), at,
+    pipecore.stretch_of('evt_' || id)
   from named
 )
 insert into pipecore.delivery_attempts (
@@ -34,3 +38,9 @@ select 'att_' || id, 'dlv_' || id, 'evt_' || id, (select e.id from pipecore.endp
   'bench_' || 1 + n % 10, 1, 'delivered', 204, '', 3, at, n + 1, 2,
   sha256(id::bytea), 'v1,' || encode(sha256(id::bytea), 'base64')
 from named`
+
+const numberOn = `insert into pipecore.work_series (series, last_number) select id, $1 from pipecore.endpoints
+  on conflict (series) do update set last_number = excluded.last_number`
+
+const sealAll = `update pipecore.audit_horizon set (sealed_place, next_place) =
+  (select last_value, last_value from pipecore.attempt_places)`

@@ -60,7 +60,7 @@ function reportOf(
     (run.walBytes / 1000).toFixed(1),
     run.statements.toFixed(2),
   ])
-  const method = `As dispatch with ${tenants} tenants and ${count} events, on databases side by side in one PostgreSQL, whose tables hold so many events delivered earlier the same day, each with its attempt. Their entities are named again, so that their index is written all over. ${rounds} rounds, the databases and the bare loop in turn; medians; costs per event, intake included, processor time in µs.`
+  const method = `As dispatch with ${tenants} tenants and ${count} events, on databases side by side in one PostgreSQL, whose tables hold so many events delivered and sealed earlier the same day, each with its attempt. Their entities are named again, so that their index is written all over. ${rounds} rounds, the databases and the bare loop in turn; medians; costs per event, intake included, processor time in µs.`
   const header = ['in the tables', 'events/s', '× bare', 'PostgreSQL CPU', 'WAL, kB', 'statements']
   const [fresh, ...others] = ours
   const figures = fresh === undefined ? [] : others.flatMap((one) => figuresOf(fresh, one))

@@ -14,7 +14,10 @@ const nowhere = 'postgres://nobody@127.0.0.1:1/none'
 /** The OpenAPI document that the server gives at /openapi.json, in an order that does not depend on the code's. */
 export async function writeOpenApi(): Promise<string> {
   const outbound = createOutbound({ allowPrivateAddresses: false })
-  const database = openDatabase({ urls: { app: nowhere, system: nowhere }, onError: () => {} })
+  const database = openDatabase({
+    urls: { app: nowhere, system: nowhere, upkeep: nowhere },
+    onError: () => {},
+  })
   const now = () => new Date(0)
   const log = createLogger('silent')
   const context: Context = {

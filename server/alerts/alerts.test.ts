@@ -112,7 +112,8 @@ test('a provider that fails is one incident, one event and one e-mail; mended, o
   await until(async () => (await incidents('open'))[0]?.notices.length === 1)
   const [open] = await incidents('open')
   assert.equal(open?.kind, 'provider_failing')
-  assert.equal(open.details.failed, 6)
+  // The server's own minute may have come after the fifth.
+  assert.ok([5, 6].includes(Number(open.details.failed)), JSON.stringify(open.details))
   assert.equal(open.notices[0]?.problem, null)
   await receiver.waitFor(({ body }) => body.event === 'alert.raised')
   await control('DELETE', 'faults')

@@ -33,7 +33,9 @@ export function recordAnswers<Credentials>(
         .subarray(0, 2 * longestText)
         .toString('utf8')
         .replaceAll('\0', '')
-      last = { status: response.status, text: scrubText(text, secrets).slice(0, longestText) }
+      // The cut may go through a character of two halves.
+      const shown = scrubText(text, secrets).slice(0, longestText).toWellFormed()
+      last = { status: response.status, text: shown }
       return response
     },
   }

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
-import type { Tables, TenantScope } from '#core/database.ts'
-import { invalidRequest, notFound, PipeError } from '#core/errors.ts'
+import type { Database, Tables, TenantScope } from '#core/database.ts'
+import { invalidRequest, notFound } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
+import { createRecent, type Recent } from '#core/recent.ts'
 import { openSecret, type SecretCell, sealSecret } from '#tenants'
 import { maskCredentials, parseCredentials } from './credentials.ts'
 import { measureCall } from './metrics.ts'
@@ -13,7 +14,6 @@ import {
   deactivateOthers,
   findConnection,
   insertConnection,
-  listActiveConnections,
   listConnections,
   listConnectionsOfProvider,
   lockCapability,
@@ -66,7 +66,7 @@ export async function saveConnection(
   input: ConnectionInput,
 ): Promise<ConnectionView> {
   const credentials = parseCredentials(provider, input.credentials) as object
-  return context.database.asTenant(scope, async (db) => {
+  const saved = await context.database.asTenant(scope, async (db) => {
     await lockCapability(db, scope.tenantId, input.capability)
     const present = await listConnections(db, scope.tenantId, [input.capability])
     const known = present.find((row) => row.provider === provider.id)
@@ -85,6 +85,8 @@ export async function saveConnection(
     }
     return presentConnection(row, provider, credentials)
   })
+  recentOwners(context.database).forget(ownersKey(scope, input.capability, provider.id))
+  return saved
 }
 
 function standing(input: ConnectionInput) {
@@ -181,32 +183,7 @@ export async function deleteConnection(context: Context, scope: TenantScope, id:
     }),
   )
   if (row === undefined) throw notFound('connection', id)
-}
-
-export interface RouteRule {
-  /** Whether a provider can take this work; all can when absent. */
-  accepts?: (providerId: string) => boolean
-  /** What to do when there is none: a sentence. */
-  advice: string
-}
-
-/**
- * The connection new work of a capability goes to.
- * @throws PipeError `connection_missing` (422) when the tenant has none that is active and accepts it
- */
-export async function routeConnection(
-  db: Db,
-  scope: TenantScope,
-  capability: string,
-  { accepts = () => true, advice }: RouteRule,
-): Promise<ConnectionRow> {
-  const active = await listActiveConnections(db, scope.tenantId, capability)
-  const best = active.find((row) => accepts(row.provider))
-  if (best === undefined) {
-    const text = `Tenant ${scope.tenantId} has no active provider for ${capability} that can take this. ${advice}`
-    throw new PipeError('connection_missing', 422, text)
-  }
-  return best
+  recentOwners(context.database).forget(ownersKey(scope, row.capability, row.provider))
 }
 
 /** Opens a connection by id, deleted ones included: work ends where it began. */
@@ -233,7 +210,34 @@ export async function openConnectionsOfProvider<Credentials>(
   const rows = await listConnectionsOfProvider(db, scope.tenantId, capability, provider.id)
   const connections: OpenConnection<Credentials>[] = []
   for (const row of rows) connections.push(await openRow(context, db, row, provider))
+  recentOwners(context.database).set(ownersKey(scope, capability, provider.id), connections)
   return connections
+}
+
+/**
+ * What `openConnectionsOfProvider` answered within the last minute. A webhook that one of them signed is the tenant's,
+ * also when that was closed since; one of none of them may be of a newer connection.
+ */
+export function recallConnectionsOfProvider<Credentials>(
+  { database }: Context,
+  scope: TenantScope,
+  capability: string,
+  provider: Provider<Credentials>,
+): OpenConnection<Credentials>[] {
+  const known = recentOwners(database).get(ownersKey(scope, capability, provider.id))
+  return (known ?? []) as OpenConnection<Credentials>[]
+}
+
+const owners = new WeakMap<Database, Recent<string, OpenConnection<unknown>[]>>()
+
+function recentOwners(database: Database): Recent<string, OpenConnection<unknown>[]> {
+  const known = owners.get(database) ?? createRecent({ most: 5_000, forMs: 60_000 })
+  owners.set(database, known)
+  return known
+}
+
+function ownersKey({ tenantId }: TenantScope, capability: string, providerId: string): string {
+  return `${capability} ${providerId} ${tenantId}`
 }
 
 export async function openRow<Credentials>(
@@ -242,12 +246,30 @@ export async function openRow<Credentials>(
   row: ConnectionRow,
   provider: Provider<Credentials>,
 ): Promise<OpenConnection<Credentials>> {
+  const known = recallRow(context, row)
+  if (known?.provider === provider) return known as OpenConnection<Credentials>
   const text = await openSecret(context, db, cellOf(row.tenant_id, row.id), row.sealed_credentials)
   const parsed = provider.credentials.safeParse(JSON.parse(text))
   if (!parsed.success) {
     throw invalidRequest(`The stored ${provider.title} credentials no longer fit; save them again.`, [])
   }
-  return { id: row.id, version: row.version, provider, credentials: parsed.data }
+  const connection = { id: row.id, version: row.version, provider, credentials: parsed.data }
+  recentlyOpened(context.database).set(row.sealed_credentials, connection)
+  return connection
+}
+
+/** A row that was opened within the last minute: what is sealed in the same way opens in the same way. */
+export function recallRow({ database }: Context, row: ConnectionRow): OpenConnection<unknown> | undefined {
+  const known = recentlyOpened(database).get(row.sealed_credentials)
+  return known?.id === row.id && known.version === row.version ? known : undefined
+}
+
+const opened = new WeakMap<Database, Recent<string, OpenConnection<unknown>>>()
+
+function recentlyOpened(database: Database): Recent<string, OpenConnection<unknown>> {
+  const known = opened.get(database) ?? createRecent({ most: 5_000, forMs: 60_000 })
+  opened.set(database, known)
+  return known
 }
 
 export function providerContext<Credentials>(

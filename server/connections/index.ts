@@ -13,7 +13,7 @@ export {
   openConnectionsOfProvider,
   openRow,
   providerContext,
-  routeConnection,
+  recallConnectionsOfProvider,
   saveConnection,
 } from './connections.ts'
 export { choiceField, countField, ruleAcross, secretField, switchField } from './credentials.ts'
@@ -24,6 +24,7 @@ export { lookAgain, mapDone, mismatch, type NotDone, refuse, refusedOutcome } fr
 export { refuseUnlessDone, thenDone, unknownOutcome } from './provider-call.ts'
 export { equalText, readEach, readWebhookForm, readWebhookJson } from './raw-webhook.ts'
 export { readSignaturePairs, verifyAge, verifySignature } from './raw-webhook.ts'
+export { openRoute, recallRoute, type RecentRoute, routeConnection } from './routes.ts'
 export { anything, fieldsOf, figure, idText } from './vendor-fields.ts'
 export { optionalFigure, optionalId, optionalTime } from './vendor-fields.ts'
 export { optional, optionalNumber, optionalObject, optionalText } from './vendor-fields.ts'

@@ -126,6 +126,10 @@ test('a long text is cut only after it was scrubbed', async () => {
   const outcome = await call(createContext(), { message: `${'x'.repeat(490)}longer-secret` })
   assert.ok(outcome.outcome === 'refused' && outcome.error.message.length === 500)
   assert.doesNotMatch(outcome.error.message, /lon/)
+  for (const before of ['', 'x']) {
+    const cut = await call(createContext(), { message: before + '😀'.repeat(300) })
+    assert.ok(cut.outcome === 'refused' && cut.error.message.isWellFormed())
+  }
 })
 
 test('a wait lasts between a second and a day, whatever the provider says', () => {
@@ -143,8 +147,17 @@ test('a wait lasts between a second and a day, whatever the provider says', () =
   assert.deepEqual(told.error.retry, { afterMs: 86_400_000 })
 })
 
-test('a NUL in an answer is left out, and no depth of nesting throws', () => {
+test('what PostgreSQL does not store is left out of an answer, and no depth of nesting throws', () => {
   assert.deepEqual(parseJson('{"a":["b\\u0000c","\\\\u0000"]}'), { a: ['bc', '\\u0000'] })
+  const odd =
+    '{"a\\u0000b":1,"half \\uD83d":"\\ude00","__proto__\\u0000":{"c\\u0000":2},"whole":"\\ud83d\\ude00"}'
+  const fields = Object.entries(parseJson(odd) as object)
+  assert.deepEqual(fields, [
+    ['ab', 1],
+    ['half \ufffd', '\ufffd'],
+    ['__proto__', { c: 2 }],
+    ['whole', '😀'],
+  ])
   parseJson(`${'['.repeat(200_000)}"\\u0000"${']'.repeat(200_000)}`)
 })
 

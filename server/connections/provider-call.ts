@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { OutboundError } from '#core/outbound.ts'
 import type { OutboundFailure, OutboundRequest } from '#core/outbound.ts'
 import { scrubText } from '#core/scrub.ts'
+import { mayBeUnstorable, toStorable } from '#core/storable-json.ts'
 import type { ErrorKind, Outcome, ProviderContext, ProviderError } from './provider.ts'
 
 export interface ProviderAnswer {
@@ -59,7 +60,9 @@ export async function callProvider<Answer>(
   if (outcome.outcome === 'done') return outcome
   const secrets = listSecrets(context.credentials, call.headers)
   const { error } = outcome
-  const message = `${call.title}: ${scrub(error.message, secrets)}`.slice(0, maxMessageLength)
+  const told = `${call.title}: ${scrub(error.message, secrets)}`
+  // The cut may go through a character of two halves.
+  const message = told.slice(0, maxMessageLength).toWellFormed()
   return {
     outcome: outcome.outcome,
     error: { ...error, message, ...(error.code !== undefined && { code: scrub(error.code, secrets) }) },
@@ -193,17 +196,13 @@ export function readJson<Answer>(
   return (answer) => schema.safeParse(parseJson(answer.text)).data
 }
 
-/** Without NUL characters, which PostgreSQL can't store; undefined for anything that is not JSON. */
+/** As PostgreSQL can store it, without NUL and halves of characters; undefined for anything that is not JSON. */
 export function parseJson(text: string): unknown {
   try {
-    return text.includes('\\u0000') ? JSON.parse(text, withoutNul) : JSON.parse(text)
+    return mayBeUnstorable(text) ? JSON.parse(text, toStorable) : JSON.parse(text)
   } catch {
     return undefined
   }
-}
-
-function withoutNul(_name: string, value: unknown): unknown {
-  return typeof value === 'string' ? value.replaceAll('\0', '') : value
 }
 
 /** From `Retry-After` (seconds or a date), never negative; undefined when absent or unreadable. */

@@ -61,7 +61,8 @@ export interface RawWebhook {
 }
 
 export type Verification =
-  | { ok: true }
+  /** `isHint`: anybody may have sent it, it does no more than make us read. */
+  | { ok: true; isHint?: boolean }
   | {
       ok: false
       check: 'secret_missing' | 'header_missing' | 'signature' | 'timestamp' | 'body'

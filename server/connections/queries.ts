@@ -1,13 +1,29 @@
-import { type Kysely, type Selectable, sql, type Updateable } from 'kysely'
+import { type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
 import type { ConnectionsTables } from './tables.ts'
 
 type Db = Kysely<ConnectionsTables>
 export type ConnectionRow = Selectable<ConnectionsTables['connections']>
 
+/** By name: whole rows can't be prepared (`core/prepared-statements.ts`). */
+const columns = [
+  'id',
+  'tenant_id',
+  'capability',
+  'provider',
+  'sealed_credentials',
+  'version',
+  'active',
+  'priority',
+  'weight',
+  'created_at',
+  'updated_at',
+  'deleted_at',
+] as const satisfies ReadonlyArray<keyof ConnectionRow>
+
 export function findConnection(db: Db, tenantId: string, id: string): Promise<ConnectionRow | undefined> {
   return db
     .selectFrom('connections')
-    .selectAll()
+    .select(columns)
     .where('tenant_id', '=', tenantId)
     .where('id', '=', id)
     .executeTakeFirst()
@@ -23,7 +39,7 @@ export function listConnectionsOfProvider(
 ): Promise<ConnectionRow[]> {
   return db
     .selectFrom('connections')
-    .selectAll()
+    .select(columns)
     .where('tenant_id', '=', tenantId)
     .where('capability', '=', capability)
     .where('provider', '=', provider)
@@ -45,7 +61,7 @@ export function listConnections(
 ): Promise<ConnectionRow[]> {
   return db
     .selectFrom('connections')
-    .selectAll()
+    .select(columns)
     .where('tenant_id', '=', tenantId)
     .where('capability', 'in', capabilities)
     .where('deleted_at', 'is', null)
@@ -64,7 +80,7 @@ export function listActiveConnections(
 ): Promise<ConnectionRow[]> {
   return db
     .selectFrom('connections')
-    .selectAll()
+    .select(columns)
     .where('tenant_id', '=', tenantId)
     .where('capability', '=', capability)
     .where('active', '=', true)
@@ -72,6 +88,11 @@ export function listActiveConnections(
     .orderBy('priority')
     .orderBy('updated_at', 'desc')
     .execute()
+}
+
+/** Whether these are what `listActiveConnections` would find; see `migrations/0002_routes.sql`. */
+export function areActive(tenantId: string, capability: string, ids: readonly string[]): RawBuilder<boolean> {
+  return sql<boolean>`active_connections(${tenantId}, ${capability}) = ${ids}`
 }
 
 export function insertConnection(
@@ -89,7 +110,7 @@ export function insertConnection(
     | 'weight'
   >,
 ): Promise<ConnectionRow> {
-  return db.insertInto('connections').values(row).returningAll().executeTakeFirstOrThrow()
+  return db.insertInto('connections').values(row).returning(columns).executeTakeFirstOrThrow()
 }
 
 export function updateConnection(
@@ -104,7 +125,7 @@ export function updateConnection(
     .where('tenant_id', '=', tenantId)
     .where('id', '=', id)
     .where('deleted_at', 'is', null)
-    .returningAll()
+    .returning(columns)
     .executeTakeFirst()
 }
 

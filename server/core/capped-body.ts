@@ -1,6 +1,8 @@
+const empty = Buffer.alloc(0)
+
 /** Copies chunks into one growing buffer: a million one-byte chunks must not become a million objects. */
 export function createCappedBody(maxBytes: number) {
-  let buffer = Buffer.alloc(0)
+  let buffer = empty
   let size = 0
   return {
     /** False when the chunk did not fit whole; what fits is kept. */
@@ -16,6 +18,6 @@ export function createCappedBody(maxBytes: number) {
       size = wanted
       return fits
     },
-    read: () => buffer.subarray(0, size),
+    read: () => (size === 0 ? empty : buffer.subarray(0, size)),
   }
 }

@@ -25,9 +25,7 @@ export interface ConnectionPoolOptions {
   maxHeaderBytes: number
 }
 
-interface Connection {
-  client: Client
-  dialled: Readonly<DialTimings>
+interface Connection extends LentConnection {
   socket: Socket | undefined
 }
 
@@ -41,18 +39,19 @@ interface Origin {
 interface Pool extends ConnectionPoolOptions {
   /** In order of last use; only those with a connection. */
   origins: Map<string, Origin>
+  newest: Origin | undefined
 }
 
 /** The longest a connection stays idle, whatever longer time its server offers. */
 const maxIdleMs = 60_000
 
 export function createConnectionPool(options: ConnectionPoolOptions): ConnectionPool {
-  const pool: Pool = { ...options, origins: new Map() }
+  const pool: Pool = { ...options, origins: new Map(), newest: undefined }
   return {
     borrow(name, ready) {
       const origin = touchOrigin(pool, name)
       const idle = origin.idle.pop()
-      if (idle) ready(lend(pool, origin, idle))
+      if (idle) ready(lend(idle))
       else if (origin.open.size < pool.maxConnectionsPerOrigin) ready(lendNew(pool, origin))
       else origin.waiting.add(ready)
       return () => origin.waiting.delete(ready)
@@ -67,31 +66,29 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
 }
 
 function touchOrigin(pool: Pool, name: string): Origin {
+  const { newest } = pool
+  if (newest?.name === name && pool.origins.has(name)) return newest
   const origin = pool.origins.get(name) ?? { name, open: new Set(), idle: [], waiting: new Set() }
   pool.origins.delete(name)
   pool.origins.set(name, origin)
+  pool.newest = origin
   return origin
 }
 
-function lend(pool: Pool, origin: Origin, connection: Connection): LentConnection {
+function lend(connection: Connection): LentConnection {
   connection.dialled = notDialled
-  const giveBack = (fate: 'keep' | 'end') => {
-    if (fate === 'end') void endConnection(pool, origin, connection)
-    const [next] = origin.waiting
-    if (next) {
-      origin.waiting.delete(next)
-      next(fate === 'keep' ? lend(pool, origin, connection) : lendNew(pool, origin))
-    } else if (fate === 'keep') {
-      origin.idle.push(connection)
-      endOldestIdle(pool)
-    }
-  }
-  return {
-    client: connection.client,
-    get dialled() {
-      return connection.dialled
-    },
-    giveBack,
+  return connection
+}
+
+function giveBack(pool: Pool, origin: Origin, connection: Connection, fate: 'keep' | 'end'): void {
+  if (fate === 'end') void endConnection(pool, origin, connection)
+  const [next] = origin.waiting
+  if (next) {
+    origin.waiting.delete(next)
+    next(fate === 'keep' ? lend(connection) : lendNew(pool, origin))
+  } else if (fate === 'keep') {
+    origin.idle.push(connection)
+    endOldestIdle(pool)
   }
 }
 
@@ -110,12 +107,13 @@ function lendNew(pool: Pool, origin: Origin): LentConnection {
     }),
     dialled: notDialled,
     socket: undefined,
+    giveBack: (fate) => giveBack(pool, origin, connection, fate),
   }
   connection.client.on('disconnect', () => {
     if (origin.idle.includes(connection)) void endConnection(pool, origin, connection)
   })
   origin.open.add(connection)
-  return lend(pool, origin, connection)
+  return lend(connection)
 }
 
 async function endConnection(pool: Pool, origin: Origin, connection: Connection): Promise<void> {

@@ -1,6 +1,19 @@
+import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
-import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
+import {
+  type Dialect,
+  Kysely,
+  PostgresAdapter,
+  PostgresDriver,
+  PostgresIntrospector,
+  type PostgresPool,
+  PostgresQueryCompiler,
+} from 'kysely'
 import pg from 'pg'
+import { keepEffects, runEffects } from './after-commit.ts'
+import { isRefusal } from './database-refusal.ts'
+import { prepareOften } from './prepared-statements.ts'
+import { askBehind, type Opening, prepareOpenings } from './tenant-statement.ts'
 
 /** Every module adds its own tables by declaration merging; its `queries.ts` takes only those. */
 export interface Tables {}
@@ -24,6 +37,7 @@ export interface Database {
   asTenantOnce<Result>(
     scope: TenantScope,
     statement: (db: Kysely<Tables>) => Promise<Result>,
+    options?: OnceOptions,
   ): Promise<Result>
   /** `asTenant` whose writes are taken back: tells what some work would do. */
   rehearseAsTenant<Result>(scope: TenantScope, work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
@@ -31,9 +45,17 @@ export interface Database {
   /** Single statements outside a transaction. */
   system: Kysely<Tables>
   pools(): readonly PoolUse[]
-  /** The same on a connection of its own, for those that may take as long as they need. */
+  /** The same on a connection of its own, for those that may take as long as they need: the server ends none of them. */
   asSystemAlone<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   close(): Promise<void>
+}
+
+export interface OnceOptions {
+  /**
+   * It is done again should the database's server crash within the next second, since what it belongs to ends later:
+   * the commit does not wait for the disk, which is more than half of what it costs.
+   */
+  isRepeated?: boolean
 }
 
 export interface PoolUse {
@@ -48,28 +70,44 @@ export interface PoolUse {
 export interface DatabaseUrls {
   app: string
   system: string
+  /** As `system`, but no statement is ended for its time. */
+  upkeep: string
 }
 
 export interface DatabaseOptions {
   urls: DatabaseUrls
   appConnections?: number
   systemConnections?: number
+  /** How old a connection may become; default 10 minutes. */
+  connectionSeconds?: number
   onError: (error: Error) => void
 }
 
 export function openDatabase(options: DatabaseOptions): Database {
-  const app = openPool(options.urls.app, options.appConnections ?? 10, options.onError)
-  const system = openPool(options.urls.system, options.systemConnections ?? 8, options.onError)
+  const { urls, appConnections = 10, systemConnections = 8 } = options
+  const app = openPool({ ...options, url: urls.app, connections: appConnections, prepare: prepareForTenants })
+  const system = openPool({
+    ...options,
+    url: urls.system,
+    connections: systemConnections,
+    prepare: prepareOften,
+  })
+  app.on('connect', gatherWrites)
   const alone = new Set<pg.Client>()
   return {
     asTenant: (scope, work) => lend(app, (session) => runTransaction(session, asTenantOf(scope), work)),
     readAsTenant: (scope, work) => lend(app, (session) => runReading(session, asTenantOf(scope), work)),
-    asTenantOnce: (scope, statement) =>
-      lend(app, (session) => runStatement(session, asTenantOf(scope), statement)),
+    asTenantOnce: (scope, statement, { isRepeated = false } = {}) => {
+      const opening = {
+        ...(isRepeated ? repeatedOpening : tenantOpening),
+        values: [scope.tenantId, scope.productId],
+      }
+      return lend(app, (session) => runStatement(session, opening, statement))
+    },
     rehearseAsTenant: (scope, work) =>
       lend(app, (session) => runTransaction(session, asTenantOf(scope), work, 'rollback')),
     asSystem: (work) => lend(system, (session) => runTransaction(session, undefined, work)),
-    system: new Kysely<Tables>({ dialect: new PostgresDialect({ pool: system }) }),
+    system: new Kysely<Tables>({ dialect: dialectOn(system) }),
     pools: () => [useOf('app', app), useOf('system', system)],
     asSystemAlone: (work) => runAlone(alone, options, work),
     close: async () => {
@@ -85,7 +123,19 @@ function useOf(name: string, pool: pg.Pool): PoolUse {
 
 function asTenantOf({ tenantId, productId }: TenantScope): string {
   const [tenant, product] = [tenantId, productId].map((id) => pg.escapeLiteral(id))
-  return `; select set_config('app.tenant_id', ${tenant}, true), set_config('app.product_id', ${product}, true)`
+  // Half as dear as `select set_config()`, which is planned each time.
+  return `; set local app.tenant_id = ${tenant}; set local app.product_id = ${product}`
+}
+
+/** `asTenantOf` for what is asked behind it, see `tenant-statement.ts`. */
+const tenantOpening = {
+  name: 'pipecore_tenant',
+  text: `select set_config('app.tenant_id', $1, true), set_config('app.product_id', $2, true)`,
+}
+/** Should the server crash in the next moment, it is as if the transaction had not been. */
+const repeatedOpening = {
+  name: 'pipecore_tenant_repeated',
+  text: `${tenantOpening.text}, set_config('synchronous_commit', 'off', true)`,
 }
 
 async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Result>): Promise<Result> {
@@ -106,7 +156,7 @@ async function runAlone<Result>(
   work: (db: Kysely<Tables>) => Promise<Result>,
 ): Promise<Result> {
   const client = new pg.Client({
-    connectionString: urls.system,
+    connectionString: urls.upkeep,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     types: { getTypeParser: readColumn },
@@ -126,24 +176,35 @@ async function runAlone<Result>(
 interface Session<Client extends pg.ClientBase = pg.PoolClient> {
   client: Client
   db: Kysely<Tables>
-  /** Called when the next statement of `db` has been handed to the connection. */
-  onStatement: (() => void) | undefined
-  /** Somebody else may have the connection by now. */
+  ask: (text: string, values: readonly unknown[]) => Promise<pg.QueryResult>
+  /** What comes now would be of no transaction, or of somebody else's. */
   isOver: boolean
 }
 
 function openSession<Client extends pg.ClientBase>(client: Client): Session<Client> {
-  const query = (...args: Parameters<pg.ClientBase['query']>) => {
+  const query = (text: string, values: readonly unknown[]) => {
     // What a failed `Promise.all` left behind may come to its next statement late.
     if (session.isOver) throw new Error('A statement came after the end of its transaction.')
-    const answer = client.query(...args)
-    session.onStatement?.()
-    return answer
+    return session.ask(text, values)
   }
   const pool = { connect: async () => ({ query, release: () => undefined }), end: async () => undefined }
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: pool as unknown as PostgresPool }) })
-  const session: Session<Client> = { client, db, onStatement: undefined, isOver: false }
+  const db = new Kysely<Tables>({ dialect: dialectOn(pool as unknown as PostgresPool) })
+  const ask = (text: string, values: readonly unknown[]) => client.query(text, values as unknown[])
+  const session: Session<Client> = { client, db, ask, isOver: false }
   return session
+}
+
+const adapter = new PostgresAdapter()
+/** Of a hundred functions, bound anew for each; it is done with a statement before it is given the next. */
+const compiler = new PostgresQueryCompiler()
+
+function dialectOn(pool: PostgresPool): Dialect {
+  return {
+    createAdapter: () => adapter,
+    createDriver: () => new PostgresDriver({ pool }),
+    createIntrospector: (db) => new PostgresIntrospector(db),
+    createQueryCompiler: () => compiler,
+  }
 }
 
 /**
@@ -157,13 +218,19 @@ async function runTransaction<Result>(
   end: 'commit' | 'rollback' = 'commit',
 ): Promise<Result> {
   const { client, db } = session
+  keepEffects(db)
   const begun = begin(client, tenant)
   try {
     if (tenant === undefined) await begun
     const result = await work(db)
     await begun
-    if (end === 'commit') await commit(client)
-    else await client.query(end)
+    session.isOver = true
+    if (end === 'rollback') {
+      await client.query(end)
+      return result
+    }
+    await commit(client)
+    runEffects(db)
     return result
   } catch (error) {
     session.isOver = true
@@ -199,58 +266,131 @@ async function runReading<Result>(
   }
 }
 
-/** All three leave in one packet. After a statement that failed, a commit rolls back. */
 async function runStatement<Result>(
   session: Session,
-  tenant: string,
+  opening: Opening,
   statement: (db: Kysely<Tables>) => Promise<Result>,
 ): Promise<Result> {
-  const { client } = session
-  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection
-  const handedOver = new Promise<void>((resolve) => (session.onStatement = resolve))
-  stream.cork()
-  const begun = begin(client, tenant)
-  const answer = Promise.resolve(session.db).then(statement)
-  await Promise.race([handedOver, answer.catch(() => undefined)])
-  session.onStatement = undefined
-  const committed = commit(client)
-  stream.uncork()
-  await Promise.allSettled([begun, answer, committed])
-  const [, result] = await Promise.all([begun, answer, committed])
+  keepEffects(session.db)
+  let answer: Promise<pg.QueryResult> | undefined
+  session.ask = (text, values) => {
+    session.isOver = true
+    answer = askBehind(session.client, opening, { text, values })
+    return answer
+  }
+  const result = await statement(session.db)
+  // Its error may have been overlooked.
+  await answer
+  runEffects(session.db)
   return result
 }
 
 function begin(client: pg.PoolClient, tenant = ''): Promise<unknown> {
-  const begun = client.query(`begin; set local statement_timeout = ${longestOnServerMs}${tenant}`)
+  const begun = client.query(`begin${tenant}`)
   // It is awaited after what follows it: a failure in between is no unhandled one.
   begun.catch(() => undefined)
   return begun
 }
 
-/** Below the client's own limit: a statement that is given up is given up on both sides. */
-const longestOnServerMs = 45_000
-/** A connection that a broken network swallowed would otherwise be waited for, for ever. */
+/**
+ * A connection that a broken network swallowed would otherwise be waited for, for ever. The server gives up before that
+ * (`roles.ts`), or what was told as failed could still be committed.
+ */
 const longestStatementMs = 60_000
 
-function openPool(url: string, connections: number, onError: (error: Error) => void): pg.Pool {
+/**
+ * A server keeps plans as long as their connection. One that was made while its table was empty reads all of it, until
+ * somebody analyzes that; where nobody does, until the connection is made anew.
+ */
+const usualConnectionSeconds = 600
+
+interface PoolOptions extends Pick<DatabaseOptions, 'connectionSeconds' | 'onError'> {
+  url: string
+  connections: number
+  prepare: (client: pg.ClientBase) => Promise<unknown>
+}
+
+function openPool({ url, connections, onError, prepare, connectionSeconds }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     query_timeout: longestStatementMs,
+    maxLifetimeSeconds: connectionSeconds ?? usualConnectionSeconds,
     pipeline: true,
     types: { getTypeParser: readColumn },
   })
   // A connection that dies between two statements would otherwise end the process, lent or idle.
   pool.on('error', onError)
-  pool.on('connect', (client) => client.on('error', onError))
+  keepBrokenFrom(pool)
+  pool.on('connect', (client) => {
+    client.on('error', onError)
+    prepare(client).catch(() => undefined)
+  })
   return pool
 }
 
+interface Connection extends EventEmitter<{ errorMessage: [pg.DatabaseError] }> {
+  stream: Socket
+}
+
+function connectionOf(client: pg.ClientBase): Connection {
+  return (client as unknown as { connection: Connection }).connection
+}
+
+/**
+ * The server ends a session a moment before its connection breaks, and a statement that is given up breaks it a moment
+ * before the driver knows: lent in between, it would fail whoever asks again.
+ */
+function keepBrokenFrom(pool: pg.Pool): void {
+  const end = (client: pg.PoolClient) => void (client as unknown as pg.Client).end()
+  pool.on('connect', (client) => {
+    connectionOf(client).on('errorMessage', (error) => {
+      if (!isRefusal(error)) end(client)
+    })
+  })
+  pool.on('release', (_error, client) => {
+    if (connectionOf(client).stream.destroyed) end(client)
+  })
+}
+
+async function prepareForTenants(client: pg.ClientBase): Promise<void> {
+  if (await prepareOften(client)) await prepareOpenings(client, [tenantOpening, repeatedOpening])
+}
+
+/** Of a transaction, what is said before anything is waited for leaves in one packet: each costs more than a statement. */
+function gatherWrites(client: pg.ClientBase): void {
+  const { stream } = connectionOf(client)
+  const send = client.query.bind(client) as (...asked: unknown[]) => never
+  let isGathering = false
+  const leave = () => {
+    isGathering = false
+    stream.uncork()
+  }
+  client.query = (...asked: unknown[]) => {
+    if (!isGathering) {
+      isGathering = true
+      stream.cork()
+      // After all that follows from promises which are settled.
+      queueMicrotask(() => process.nextTick(leave))
+    }
+    return send(...asked)
+  }
+}
+
 const int8 = 20
+const timestamptz = 1184
 
 function readColumn(oid: number, format?: 'text' | 'binary'): (value: string) => unknown {
   if (oid === int8 && format !== 'binary') return Number
-  return pg.types.getTypeParser(oid, format ?? 'text') as (value: string) => unknown
+  const read = pg.types.getTypeParser(oid, format ?? 'text') as (value: string) => unknown
+  return oid === timestamptz && format !== 'binary' ? (text) => readUtcMoment(text) ?? read(text) : read
+}
+
+/** `2026-11-29 21:04:51.123456+00`, as most moments are told: read in a fraction of the driver's time. */
+function readUtcMoment(text: string): Date | undefined {
+  const isUsual = text.length >= 22 && text.length <= 29 && text[4] === '-' && text[10] === ' '
+  if (!isUsual || !text.endsWith('+00')) return undefined
+  return new Date(`${text.slice(0, 10)}T${text.slice(11, Math.min(23, text.length - 3))}Z`)
 }

@@ -29,6 +29,25 @@ describe('a group', () => {
     assert.equal(await result, 10)
   })
 
+  test('with a gap takes together what comes within it', async () => {
+    const { flush, flushes } = createGate()
+    const call = createGroup({ flush, maxSize: 10, gapMs: 50 })
+    const first = call(1)
+    await tick()
+    flushes[0]?.end()
+    await first
+    const second = call(2)
+    await tick()
+    const third = call(3)
+    while (flushes.length < 2) await tick()
+    assert.deepEqual(
+      flushes.map((entry) => entry.inputs),
+      [[1], [2, 3]],
+    )
+    flushes[1]?.end()
+    assert.deepEqual(await Promise.all([second, third]), [20, 30])
+  })
+
   test('makes one flush of all that arrives while another runs, and gives each its own result', async () => {
     const { flush, flushes } = createGate()
     const call = createGroup({ flush, maxSize: 10 })
@@ -76,6 +95,71 @@ describe('a group', () => {
     await tick()
     flushes[2]?.end()
     assert.deepEqual(await Promise.all(results), [10, 20, 30])
+  })
+
+  test('that gathers lets calls that keep coming share a flush, and one alone start at once', async () => {
+    const { flush, flushes } = createGate()
+    const call = createGroup({ flush, maxSize: 4, gathers: 4 })
+    const results = [call(1)]
+    await Promise.resolve()
+    assert.deepEqual(flushes[0]?.inputs, [1])
+    results.push(call(2), call(3))
+    flushes[0]?.end()
+    await results[0]
+    await Promise.resolve()
+    assert.deepEqual(flushes[1]?.inputs, [2, 3])
+    flushes[1]?.end()
+    await results[2]
+    for (const input of [4, 5, 6]) {
+      results.push(call(input))
+      await tick()
+      assert.equal(flushes.length, 2)
+    }
+    while (flushes.length < 3) await tick()
+    assert.deepEqual(flushes[2]?.inputs, [4, 5, 6])
+    results.push(...[7, 8, 9, 10, 11].map(call))
+    flushes[2]?.end()
+    while (flushes.length < 4) await tick()
+    assert.deepEqual(flushes[3]?.inputs, [7, 8, 9, 10])
+    flushes[3]?.end()
+    while (flushes.length < 5) await tick()
+    flushes[4]?.end()
+    assert.deepEqual(await Promise.all(results), [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110])
+  })
+
+  test('that gathers waits for callers that need a moment to come again', async () => {
+    const { flush, flushes } = createGate()
+    const call = createGroup({ flush, maxSize: 10, gathers: 10, quietTurns: 3 })
+    const first = [1, 2].map(call)
+    await Promise.resolve()
+    flushes[0]?.end()
+    await Promise.all(first)
+    const again = [call(3)]
+    for (const input of [4, 5]) {
+      await tick()
+      await tick()
+      again.push(call(input))
+    }
+    while (flushes.length < 2) await tick()
+    assert.deepEqual(flushes[1]?.inputs, [3, 4, 5])
+    flushes[1]?.end()
+    assert.deepEqual(await Promise.all(again), [30, 40, 50])
+  })
+
+  test('that gathers flushes nothing where another flush took all', async () => {
+    const sizes: number[] = []
+    const flush = async (inputs: readonly number[]) => {
+      sizes.push(inputs.length)
+      return inputs
+    }
+    const call = createGroup({ flush, maxSize: 10, inFlight: 2, gathers: 3 })
+    for (const pair of [
+      [1, 2],
+      [3, 4],
+    ])
+      assert.deepEqual(await Promise.all(pair.map(call)), pair)
+    await tick()
+    assert.deepEqual(sizes, [2, 2])
   })
 
   test('lets one bad input fail alone', async () => {

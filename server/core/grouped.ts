@@ -1,9 +1,20 @@
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+
 export interface GroupOptions<Input, Result> {
   /** Handles all inputs at once; answers in their order. */
   flush: (inputs: readonly Input[]) => Promise<readonly Result[]>
   maxSize: number
   /** Flushes that may run at the same time. Default 1. */
   inFlight?: number
+  /**
+   * After a flush of several, one of fewer than these begins once `quietTurns` of the event loop in a row brought no
+   * more: calls that keep coming share fewer, larger flushes. Default 0.
+   */
+  gathers?: number
+  /** Such a turn takes microseconds; callers that have just been answered need a few to come again. Default 1. */
+  quietTurns?: number
+  /** Flushes begin at least so far apart: what comes meanwhile shares the next. Default: none. */
+  gapMs?: number
 }
 
 interface Waiting<Input, Result> {
@@ -13,21 +24,41 @@ interface Waiting<Input, Result> {
 }
 
 /**
- * Turns many single calls into few calls for many: what arrives while a flush runs forms the next one. There is
- * no timer, so a call alone starts at once. When a flush of several inputs fails, each is flushed alone: one bad
+ * Turns many single calls into few calls for many: what arrives while a flush runs forms the next one. A call
+ * alone starts at once. When a flush of several inputs fails, each is flushed alone: one bad
  * input can't refuse its neighbours.
  */
 export function createGroup<Input, Result>(
   options: GroupOptions<Input, Result>,
 ): (input: Input) => Promise<Result> {
-  const { flush, maxSize, inFlight = 1 } = options
+  const { flush, maxSize, inFlight = 1, gathers = 0, quietTurns = 1, gapMs = 0 } = options
   const waiting: Waiting<Input, Result>[] = []
   let running = 0
+  let lastSize = 0
+  let begunAt = -Infinity
 
   async function runNext(): Promise<void> {
     running += 1
-    while (waiting.length > 0) await settle(flush, waiting.splice(0, maxSize))
+    while (waiting.length > 0) {
+      if (lastSize > 1 && waiting.length < gathers) await gather()
+      const restMs = begunAt + gapMs - performance.now()
+      if (restMs > 0) await sleep(restMs)
+      begunAt = performance.now()
+      const batch = waiting.splice(0, maxSize)
+      lastSize = batch.length
+      if (batch.length > 0) await settle(flush, batch)
+    }
     running -= 1
+  }
+
+  async function gather(): Promise<void> {
+    let size = waiting.length
+    let quiet = 0
+    while (quiet < quietTurns && waiting.length < gathers) {
+      await setImmediate()
+      quiet = waiting.length > size ? 0 : quiet + 1
+      size = waiting.length
+    }
   }
 
   return (input) =>

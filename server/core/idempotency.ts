@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type ColumnType, type Kysely, sql } from 'kysely'
+import { batchSize, deleteInBatches } from './batches.ts'
 import type { TenantScope } from './database.ts'
 import { PipeError } from './errors.ts'
 
@@ -63,10 +64,13 @@ export async function runOnce<Answer>(
 
 /** By the database's clock, which also says when they were made. */
 export async function forgetAnswers(db: Kysely<IdempotencyTables>): Promise<void> {
-  await db
-    .deleteFrom('idempotency_keys')
-    .where('created_at', '<', sql<Date>`now() - interval '24 hours'`)
-    .execute()
+  await deleteInBatches(async () => {
+    const { numAffectedRows } = await sql`
+      delete from idempotency_keys where ctid = any(array(
+        select ctid from idempotency_keys where created_at < now() - interval '24 hours'
+        limit ${batchSize}))`.execute(db)
+    return Number(numAffectedRows)
+  })
 }
 
 async function readAnswer<Answer>(

@@ -19,3 +19,7 @@ test('ids of one moment do not collide', () => {
   const now = new Date()
   assert.equal(new Set(Array.from({ length: 100_000 }, () => createId('job', now))).size, 100_000)
 })
+
+test('the id of a delivery does not pass off the time of its event as its own', () => {
+  assert.throws(() => timeOfId(createId('dlv')), /time of its event/)
+})

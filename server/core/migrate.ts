@@ -63,9 +63,14 @@ async function applyModule(owner: pg.Client, source: MigrationSource): Promise<v
   const files = (await readdir(source.folder)).filter((name) => name.endsWith('.sql')).toSorted()
   for (const name of files) {
     const text = await readFile(new URL(name, source.folder), 'utf8')
-    const checksum = createHash('sha256').update(text).digest('hex')
-    await inTransaction(owner, () => applyFile(owner, { module: source.module, name, checksum, text }))
+    const file = { module: source.module, name, checksum: checksumOf(text), text }
+    await inTransaction(owner, () => applyFile(owner, file))
   }
+}
+
+/** By which a migration is known again: SHA-256 in hex. */
+export function checksumOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }
 
 interface MigrationFile {

@@ -5,6 +5,7 @@ import { createCappedBody } from './capped-body.ts'
 import { createDial, DialError, type DialTimings, notDialled } from './connection-dial.ts'
 import { createConnectionPool, type ConnectionPool, type LentConnection } from './connection-pool.ts'
 import { createPublicLookup, createSystemLookup, type NameLookup } from './name-lookup.ts'
+import { createRecent } from './recent.ts'
 import { systemErrorCode } from './system-error.ts'
 
 export interface OutboundRequest {
@@ -113,12 +114,12 @@ export function createOutbound(options: OutboundOptions): Outbound {
 
   return {
     async request(request) {
-      const target = describeTarget(request)
+      const target = findTarget(request.url)
       const report = (result: Pick<OutboundCall, 'status' | 'failure' | 'durationMs'>) =>
-        options.onCall?.({ method: request.method, ...target, ...result })
+        options.onCall?.({ method: request.method, origin: target.origin, path: target.path, ...result })
       try {
-        const message = prepareMessage(request, options.userAgent ?? 'PipeCore')
-        if (exchanges.closed) throw createError('connect', message.url, stopping, notBegun)
+        const message = prepareMessage(request, target, options.userAgent ?? 'PipeCore')
+        if (exchanges.closed) throw createError('connect', target, stopping, notBegun)
         const response = await exchange(exchanges, message)
         report({ status: response.status, durationMs: response.durationMs })
         return response
@@ -144,7 +145,7 @@ interface Exchanges {
 
 interface Message {
   method: OutboundRequest['method']
-  url: URL
+  target: Target
   headers: Record<string, string>
   body: string | Buffer | undefined
   timeoutMs: number
@@ -179,7 +180,7 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
       connection?.giveBack(fate)
     }
     const fail = (failure: OutboundFailure, words: string) =>
-      settle('end', () => reject(createError(failure, message.url, words, course())))
+      settle('end', () => reject(createError(failure, message.target, words, course())))
     const answer = (fate: 'keep' | 'end') =>
       settle(fate, () => {
         const { durationMs, timings } = course()
@@ -211,32 +212,55 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
     }
 
     exchanges.open.add(stop)
-    leaveQueue = exchanges.pool.borrow(message.url.origin, (lent) => {
+    leaveQueue = exchanges.pool.borrow(message.target.origin, (lent) => {
       connection = lent
       lent.client.dispatch(describeDispatch(message), handler)
     })
   })
 }
 
-function describeDispatch({ method, url, headers, body }: Message): Dispatcher.DispatchOptions {
-  return { method, path: url.pathname + url.search, headers, body: body ?? null }
+function describeDispatch({ method, target, headers, body }: Message): Dispatcher.DispatchOptions {
+  return { method, path: target.path + target.query, headers, body: body ?? null }
+}
+
+/** Where a URL leads; empty when it must not be called. */
+interface Target {
+  origin: string
+  path: string
+  query: string
+  /** Why it must not be called. */
+  problem: string | undefined
+}
+
+/** Most calls go where others went before, and reading a URL takes longer than finding what it said. */
+const targets = createRecent<string, Target>({ most: 2_000, forMs: 10 * 60_000 })
+
+function findTarget(text: string): Target {
+  const known = targets.get(text)
+  if (known !== undefined) return known
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const problem = url ? urlProblem(url) : 'The URL is not valid.'
+  const target =
+    url && !problem
+      ? { origin: url.origin, path: url.pathname, query: url.search, problem }
+      : { origin: '', path: '', query: '', problem }
+  targets.set(text, target)
+  return target
 }
 
 /** Throws OutboundError `blocked` for a request that must not or cannot be sent. */
-function prepareMessage(request: OutboundRequest, userAgent: string): Message {
-  const url = URL.canParse(request.url) ? new URL(request.url) : undefined
-  const problem = url ? urlProblem(url) : 'The URL is not valid.'
-  if (!url || problem) throw new OutboundError('blocked', `Refused to call: ${problem}`, notBegun)
+function prepareMessage(request: OutboundRequest, target: Target, userAgent: string): Message {
+  if (target.problem) throw new OutboundError('blocked', `Refused to call: ${target.problem}`, notBegun)
   const headers: Record<string, string> = { 'user-agent': userAgent }
   for (const [name, value] of Object.entries(request.headers ?? {})) {
     const refusal = headerProblem(name, value)
-    if (refusal) throw createError('blocked', url, refusal, notBegun)
+    if (refusal) throw createError('blocked', target, refusal, notBegun)
     headers[name.toLowerCase()] = value
   }
   headers['accept-encoding'] = 'identity'
   return {
     method: request.method,
-    url,
+    target,
     headers,
     body: request.body,
     timeoutMs: request.timeoutMs,
@@ -250,12 +274,8 @@ const ownHeader =
 
 /** Why a request cannot carry this header; names it but never shows its value. */
 export function headerProblem(name: string, value: string): string | undefined {
-  if (ownHeader.test(name)) return `the header ${JSON.stringify(name)} is set by PipeCore alone`
-  try {
-    validateHeaderName(name)
-  } catch {
-    return `${JSON.stringify(name)} is not a header name`
-  }
+  const problem = headerNameProblem(name)
+  if (problem) return problem
   try {
     validateHeaderValue(name, value)
   } catch {
@@ -264,15 +284,25 @@ export function headerProblem(name: string, value: string): string | undefined {
   return undefined
 }
 
-function describeTarget(request: OutboundRequest): Pick<OutboundCall, 'origin' | 'path'> {
-  const url = URL.canParse(request.url) ? new URL(request.url) : undefined
-  return url && !urlProblem(url) ? { origin: url.origin, path: url.pathname } : { origin: '', path: '' }
+const goodNames = new Set<string>()
+const mostGoodNames = 1_000
+
+function headerNameProblem(name: string): string | undefined {
+  if (goodNames.has(name)) return undefined
+  if (ownHeader.test(name)) return `the header ${JSON.stringify(name)} is set by PipeCore alone`
+  try {
+    validateHeaderName(name)
+  } catch {
+    return `${JSON.stringify(name)} is not a header name`
+  }
+  if (goodNames.size < mostGoodNames) goodNames.add(name)
+  return undefined
 }
 
-function createError(failure: OutboundFailure, url: URL, words: string, course: Course) {
+function createError(failure: OutboundFailure, { origin }: Target, words: string, course: Course) {
   const what =
     failure === 'blocked' ? 'Refused to call' : course.sent ? 'No whole answer from' : 'No connection to'
-  return new OutboundError(failure, `${what} ${url.origin}: ${words}.`, course)
+  return new OutboundError(failure, `${what} ${origin}: ${words}.`, course)
 }
 
 function explainFailure(error: Error, sent: boolean): { failure: OutboundFailure; words: string } {
@@ -292,6 +322,10 @@ const brokenAnswers: Record<string, string> = {
 }
 
 function joinHeaders(headers: IncomingHttpHeaders): Record<string, string> {
-  const pairs = Object.entries(headers).map(([name, value]) => [name, [value].flat().join(', ')])
-  return Object.fromEntries(pairs)
+  const joined: Record<string, string> = {}
+  for (const name in headers) {
+    const value = headers[name] ?? ''
+    joined[name] = typeof value === 'string' ? value : value.join(', ')
+  }
+  return joined
 }

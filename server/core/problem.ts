@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { createEarlyAnswer, endGently, isBodyComing } from './early-answer.ts'
@@ -38,19 +38,38 @@ export async function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const problem = toPipeError(error)
-  if (problem.status >= 500) {
-    request.log.error({ err: error, internal: problem.internal }, 'request failed')
-  }
-  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds))
-  const text = JSON.stringify(describeProblem(problem, request.id))
-  reply.code(problem.status).type('application/problem+json')
+  const { status, headers, text } = describeFailure(error, request.id, request.log)
+  reply.code(status).headers(headers)
   if (!isBodyComing(request.raw)) {
     await reply.send(text)
     return
   }
   reply.header('connection', 'close').header('content-length', Buffer.byteLength(text))
   await reply.send(createEarlyAnswer(text, request.raw))
+}
+
+export interface Failure {
+  status: number
+  headers: Record<string, string>
+  /** The problem. */
+  text: string
+}
+
+/** What a request that failed is answered; what is our fault is logged. */
+export function describeFailure(error: unknown, requestId: string, log: FastifyBaseLogger): Failure {
+  const problem = toPipeError(error)
+  if (problem.status >= 500) {
+    log.error({ err: error, internal: problem.internal }, 'request failed')
+  }
+  const { retryAfterSeconds: wait } = problem
+  return {
+    status: problem.status,
+    headers: {
+      'content-type': 'application/problem+json; charset=utf-8',
+      ...(wait !== undefined && { 'retry-after': String(wait) }),
+    },
+    text: JSON.stringify(describeProblem(problem, requestId)),
+  }
 }
 
 function describeProblem(problem: PipeError, requestId: string): z.infer<typeof Problem> {
@@ -90,7 +109,7 @@ const frameworkProblems: Record<string, { code: string; status: number; message:
   FST_ERR_BAD_URL: { code: 'url_malformed', status: 400, message: 'The path is not a valid URL.' },
 }
 
-function toPipeError(error: FastifyError | PipeError | Error): PipeError {
+function toPipeError(error: unknown): PipeError {
   if (error instanceof PipeError) return error
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.flatMap((issue) =>
@@ -103,16 +122,16 @@ function toPipeError(error: FastifyError | PipeError | Error): PipeError {
       { errors },
     )
   }
-  const { code, statusCode } = error as Partial<FastifyError>
+  const { code, statusCode, message = '' } = error as Partial<FastifyError>
   const known = code === undefined ? undefined : frameworkProblems[code]
   if (known !== undefined) return new PipeError(known.code, known.status, known.message)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new PipeError('request_refused', statusCode, error.message)
+    return new PipeError('request_refused', statusCode, message)
   }
   return new PipeError(
     'server_failed',
     500,
-    'Something failed on our side. Nothing is half done; try again.',
+    'Something failed on our side. It is not known whether this was done: ask with your Idempotency-Key or by reference before you repeat it. What only reads can be tried again.',
     { cause: error },
   )
 }

@@ -13,7 +13,22 @@ export interface Recent<Key, Value> {
 
 /** Remembers what was read a moment ago, for what never changes or may be a little old. */
 export function createRecent<Key, Value>({ most, forMs }: RecentOptions): Recent<Key, Value> {
+  // In the order in which they expire.
   const entries = new Map<Key, { value: Value; until: number }>()
+  let isSwept = false
+
+  /** What nobody asks for any more would otherwise stay in a process that has nothing to do. */
+  function sweep(): void {
+    const now = performance.now()
+    for (const [key, { until }] of entries) {
+      if (until > now) break
+      entries.delete(key)
+    }
+    const [oldest] = entries.values()
+    isSwept = oldest !== undefined
+    if (oldest !== undefined) setTimeout(sweep, Math.ceil(oldest.until - now)).unref()
+  }
+
   return {
     get(key) {
       const entry = entries.get(key)
@@ -24,6 +39,8 @@ export function createRecent<Key, Value>({ most, forMs }: RecentOptions): Recent
       entries.set(key, { value, until: performance.now() + forMs })
       const [oldest] = entries.keys()
       if (entries.size > most && oldest !== undefined) entries.delete(oldest)
+      if (!isSwept) setTimeout(sweep, forMs).unref()
+      isSwept = true
     },
     forget: (key) => void entries.delete(key),
   }

@@ -4,11 +4,18 @@ import type { DatabaseUrls } from './database.ts'
 import { PipeError } from './errors.ts'
 
 const groups = { app: 'pipecore_app', system: 'pipecore_system' } as const
+const logins = {
+  // Below the client's own limit: a statement that is given up is given up on both sides.
+  app: { group: groups.app, longest: '45s' },
+  system: { group: groups.system, longest: '45s' },
+  upkeep: { group: groups.system, longest: '0' },
+} as const
 
 /**
- * Makes the two groups that policies name and, per database, one login in each. Neither owns anything or
- * bypasses row-level security. Their passwords derive from a secret that only the owner can read, so every
- * process of an installation finds the same ones.
+ * Makes the two groups that policies name and, per database, logins in them: one of the tenants, one of the system,
+ * and one of the system whose statements may take as long as they need. None owns anything or bypasses row-level
+ * security. What is set for a login holds behind a transaction pooler as well. Their passwords derive from a secret that
+ * only the owner can read, so every process of an installation finds the same ones.
  */
 export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<DatabaseUrls> {
   const database = new URL(ownerUrl).pathname.slice(1)
@@ -17,8 +24,9 @@ export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<
     await owner.query('select pg_advisory_xact_lock(715001)')
     for (const group of Object.values(groups)) await createRole(owner, group, 'nologin')
     const secret = await readSecret(owner)
-    const urls = { app: roleUrl(ownerUrl, secret, 'app'), system: roleUrl(ownerUrl, secret, 'system') }
-    for (const [kind, group] of Object.entries(groups)) {
+    const urlOf = (kind: keyof DatabaseUrls) => roleUrl(ownerUrl, secret, kind)
+    const urls = { app: urlOf('app'), system: urlOf('system'), upkeep: urlOf('upkeep') }
+    for (const [kind, { group, longest }] of Object.entries(logins)) {
       const url = new URL(urls[kind as keyof DatabaseUrls])
       const login = loginName(kind as keyof DatabaseUrls, database)
       await createRole(owner, login, 'login')
@@ -26,12 +34,10 @@ export async function prepareRoles(owner: pg.Client, ownerUrl: string): Promise<
       const password = pg.escapeLiteral(toVerifier(login, decodeURIComponent(url.password)))
       await owner.query(`alter role ${name} password ${password}`)
       await owner.query(`grant ${group} to ${name}`)
-      await owner.query(
-        `alter role ${name} in database ${pg.escapeIdentifier(database)} set search_path = pipecore`,
-      )
-      await owner.query(
-        `alter role ${name} in database ${pg.escapeIdentifier(database)} set idle_in_transaction_session_timeout = '30s'`,
-      )
+      const here = `alter role ${name} in database ${pg.escapeIdentifier(database)}`
+      await owner.query(`${here} set search_path = pipecore`)
+      await owner.query(`${here} set idle_in_transaction_session_timeout = '30s'`)
+      await owner.query(`${here} set statement_timeout = '${longest}'`)
     }
     await owner.query('commit')
     return urls
@@ -81,7 +87,7 @@ function toVerifier(login: string, password: string): string {
 }
 
 function loginName(kind: keyof DatabaseUrls, database: string): string {
-  return `${groups[kind]}_${database}`.slice(0, 63)
+  return `pipecore_${kind}_${database}`.slice(0, 63)
 }
 
 /** Keeps what follows the first dot of the owner's user name: poolers such as Supabase's route by it. */

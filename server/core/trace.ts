@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
+import { createRandomHex } from './ids.ts'
 
 /** 32 hex digits, as W3C Trace Context writes them. */
 export function createTraceId(): string {
-  return randomBytes(16).toString('hex')
+  return createRandomHex()
 }
 
 /** The trace id of an incoming `traceparent`, or a new one when there is none or it is malformed. */

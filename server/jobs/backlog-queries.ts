@@ -25,7 +25,7 @@ export async function readBacklog(
     with lanes as (
       select lane, count(*) filter (where run_at <= ${now}) as due, count(*) filter (where run_at > ${now}) as later,
         min(run_at) filter (where run_at <= ${now}) as oldest_due
-        from work where kind = ${kind} and not blocked group by lane
+        from work where kind = ${kind} and not blocked group by dormant, lane
       union all
       select lane, 0, count(*), null from work where kind = ${kind} and order_key is not null and blocked group by lane
     ),
@@ -58,23 +58,32 @@ export interface OldestDue {
   oldest_due: Date
 }
 
-/** What has been due since before a moment, by tenant and series: one look at the head of every lane. */
+/**
+ * What has been due since before a moment, by tenant and series: one look at the head of every lane, and at what no
+ * claim has woken.
+ */
 export async function listOldestDue(
   db: Db,
   { kind, before }: { kind: WorkKind; before: Date },
 ): Promise<OldestDue[]> {
   const { rows } = await sql<OldestDue>`
     with recursive lanes (lane) as (
-      (select lane from work where kind = ${kind} order by lane limit 1)
+      (select lane from work where kind = ${kind} and not dormant and not blocked order by lane limit 1)
       union all
-      select (select w.lane from work w where w.kind = ${kind} and w.lane > l.lane order by w.lane limit 1)
+      select (select w.lane from work w
+          where w.kind = ${kind} and not w.dormant and not w.blocked and w.lane > l.lane order by w.lane limit 1)
         from lanes l where l.lane is not null
-    )
-    select head.tenant_id, head.series, min(head.run_at) as oldest_due
-      from lanes l cross join lateral (
+    ),
+    heads as (
+      select head.* from lanes l cross join lateral (
         select w.tenant_id, w.series, w.run_at from work w
-         where w.kind = ${kind} and w.lane = l.lane and w.run_at < ${before} order by w.run_at, w.place limit 1) head
-     where head.tenant_id is not null and head.series is not null
+         where w.kind = ${kind} and not w.dormant and not w.blocked and w.lane = l.lane and w.run_at < ${before}
+         order by w.run_at, w.place limit 1) head
+      union all
+      select tenant_id, series, run_at from work where kind = ${kind} and dormant and run_at < ${before}
+    )
+    select tenant_id, series, min(run_at) as oldest_due from heads
+     where tenant_id is not null and series is not null
      group by 1, 2`.execute(db)
   return rows
 }

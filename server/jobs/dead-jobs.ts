@@ -7,7 +7,7 @@ import {
   type DeadJobRow,
   findJobs,
   findJobState,
-  insertAttempts,
+  insertAttempt,
   listAttempts,
   listDeadJobs,
   reviveDeadJob,
@@ -51,18 +51,16 @@ export async function retryDeadJob(context: Context, id: string): Promise<Job> {
   await context.database.asSystem(async (db) => {
     const revived = await reviveDeadJob(db, id, now)
     if (revived === undefined) throw notFound('dead_job', id)
-    await insertAttempts(db, [
-      {
-        id: createId('att', now),
-        job_id: id,
-        tenant_id: revived.tenantId,
-        attempt: revived.attempts,
-        outcome: 'revived',
-        error: null,
-        started_at: now,
-        duration_ms: 0,
-      },
-    ])
+    await insertAttempt(db, {
+      id: createId('att', now),
+      job_id: id,
+      tenant_id: revived.tenantId,
+      attempt: revived.attempts,
+      outcome: 'revived',
+      error: null,
+      started_at: now,
+      duration_ms: 0,
+    })
   })
   wakeWork('job')
   return getJob(context, id)

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, RawBuilder } from 'kysely'
 import type { TenantScope } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
@@ -34,12 +34,16 @@ export async function enqueueJob<Payload>(
   return id
 }
 
-/** Jobs of one kind, of any tenants, in one statement. @returns ids in order; undefined where the key was already enqueued. */
+/**
+ * Jobs of one kind, of any tenants, in one statement, which also carries out `alongside`: what they are about.
+ * @returns ids in order; undefined where the key was already enqueued
+ */
 export async function enqueueJobs<Payload>(
   db: Kysely<JobsTables>,
   definition: JobDefinition<Payload>,
   jobs: readonly NewJob<Payload>[],
   now: Date,
+  alongside?: RawBuilder<unknown>,
 ): Promise<(string | undefined)[]> {
   const rows = jobs.map((job) => ({
     id: createId('job', now),
@@ -50,7 +54,7 @@ export async function enqueueJobs<Payload>(
     runAt: job.runAt ?? now,
     key: job.key ?? null,
   }))
-  const inserted = await insertJobs(db, definition.name, rows, now)
+  const inserted = await insertJobs(db, definition.name, rows, now, alongside)
   return rows.map((row) => (inserted.has(row.id) ? row.id : undefined))
 }
 

@@ -13,7 +13,8 @@ export { findLastNumber, type Numbers, numberSeries, removeFromSeries } from './
 export type { JobsTables } from './tables.ts'
 export { wakeWork } from './wake.ts'
 export type { FinishedWork, WorkItem, WorkKind, WorkResult } from './work.ts'
-export { changeSeries, type SeriesChange } from './work-queries.ts'
+export type { EndedClaim } from './work-finish.ts'
+export { changeSeries, finishArguments, type SeriesChange } from './work-queries.ts'
 export { openWorkLoop } from './queued-work.ts'
 export type { WorkLoopOptions } from './work-loop.ts'
 

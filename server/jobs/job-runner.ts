@@ -5,7 +5,7 @@ import { createGroup } from '#core/grouped.ts'
 import { createId } from '#core/ids.ts'
 import { type JobDefinition, type JobRun, RetryLater, type Worker } from '#core/module.ts'
 import { measureRun } from './metrics.ts'
-import { type AttemptRow, findJobs, findRevivedAttempt, insertAttempts, type JobRow } from './queries.ts'
+import { type AttemptRow, findJobs, findRevivedAttempt, finishJobs, type JobRow } from './queries.ts'
 import type { AttemptOutcome } from './tables.ts'
 import type { FinishedWork, WorkItem, WorkResult } from './work.ts'
 import { createWorkLoop } from './work-loop.ts'
@@ -16,12 +16,16 @@ export type JobDefinitions = ReadonlyMap<string, JobDefinition>
 interface Attempt {
   outcome: AttemptOutcome
   error: string | null
+  /** Should this end get lost, the job would be buried instead of running again. */
+  isLast: boolean
 }
 
 type JobResult = WorkResult<Attempt>
 
 /** Long runs are prolonged while their process lives: a dead one is replaced after this. */
 const leaseSeconds = 15
+/** Under load a claim for each job costs more than the job; one that comes alone is claimed at once. */
+const gatherMs = 20
 const longestBackoffMs = 3_600_000
 /** For jobs that could not be started here. */
 const postponedMs = 5_000
@@ -40,9 +44,10 @@ export function createJobRunner(context: Context, definitions: JobDefinitions): 
     database: context.database,
     kind: 'job',
     leaseSeconds,
+    gatherMs,
     log: context.log,
     now: () => context.now(),
-    run: async (item, signal) => {
+    run: async (item, { signal }) => {
       const job = await loadJob(item.ref).catch((error: unknown) => {
         context.log.warn({ err: error, job: item.ref }, 'job can not be read; later')
         return 'unreadable' as const
@@ -57,7 +62,16 @@ export function createJobRunner(context: Context, definitions: JobDefinitions): 
       measureRun(context, { job: job.name, outcome, durationMs: performance.now() - began })
       return result
     },
-    record: (db, finished) => insertAttempts(db, finished.flatMap(toAttemptRow)),
+    finish: (db, ended, now) =>
+      finishJobs(
+        db,
+        ended.map(({ ending, finished }) => ({
+          ending,
+          attempt: finished && toAttemptRow(finished),
+          isRepeated: finished?.result.detail?.isLast === false,
+        })),
+        now,
+      ),
   })
 }
 
@@ -71,14 +85,14 @@ interface Task {
 async function runJob(context: Context, task: Task): Promise<JobResult> {
   const { definition, job, item } = task
   const attempts = await countAttempts(context, task)
-  const timeout = AbortSignal.timeout(definition.timeoutSeconds * 1000)
+  const limit = limitTime(definition.timeoutSeconds, task.signal)
   const run: JobRun = {
     jobId: job.id,
     attempt: item.attempt,
     lastAttempt: item.attempt >= attempts,
     scope: scopeOf(job),
     traceId: job.trace_id,
-    signal: AbortSignal.any([task.signal, timeout]),
+    signal: limit.signal,
   }
   const log = context.log.child({
     job: job.id,
@@ -89,23 +103,52 @@ async function runJob(context: Context, task: Task): Promise<JobResult> {
   const own = { ...context, log }
   const bury = async () => definition.bury?.(own, definition.payload.parse(JSON.parse(job.payload)), run)
   if (item.attempt > attempts) {
+    limit.end()
     await bury()
     return toDead('The process died during the last attempt.')
   }
   try {
     const payload = definition.payload.parse(JSON.parse(job.payload))
     await settleBeforeAbort(definition.run(own, payload, run), run.signal)
-    return { kind: 'done', detail: { outcome: 'done', error: null } }
+    return { kind: 'done', detail: { outcome: 'done', error: null, isLast: run.lastAttempt } }
   } catch (error) {
-    const cause = timeout.aborted
-      ? new Error(`The job took longer than ${definition.timeoutSeconds} s.`)
-      : error
+    const cause = limit.passed ?? error
     const { attempt, lastAttempt } = run
     const result = toFailure(log, cause, { attempt, lastAttempt, now: context.now() })
     if (result.kind === 'dead')
       await bury().catch((failure: unknown) => log.error({ err: failure }, 'job could not be buried'))
     return result
+  } finally {
+    limit.end()
   }
+}
+
+/** Aborts with `stop`, or when the time is up. */
+interface TimeLimit {
+  signal: AbortSignal
+  /** The time was up. */
+  passed?: Error
+  /** Of a run that is over: it would be kept in memory until its time were up. */
+  end(): void
+}
+
+function limitTime(seconds: number, stop: AbortSignal): TimeLimit {
+  const controller = new AbortController()
+  const stopNow = () => controller.abort(stop.reason)
+  if (stop.aborted) stopNow()
+  else stop.addEventListener('abort', stopNow, { once: true })
+  const timer = setTimeout(() => {
+    limit.passed = new Error(`The job took longer than ${seconds} s.`)
+    controller.abort(limit.passed)
+  }, seconds * 1000).unref()
+  const limit: TimeLimit = {
+    signal: controller.signal,
+    end() {
+      clearTimeout(timer)
+      stop.removeEventListener('abort', stopNow)
+    },
+  }
+  return limit
 }
 
 /** A job that an operator sent back has its attempts once more on top of those before. */
@@ -131,7 +174,7 @@ function toFailure(
     kind: 'retry',
     runAt,
     counts,
-    detail: { outcome: counts ? 'failed' : 'postponed', error: message },
+    detail: { outcome: counts ? 'failed' : 'postponed', error: message, isLast: at.lastAttempt },
   }
 }
 
@@ -147,7 +190,7 @@ export function backoffMs(attempt: number, random: number): number {
 }
 
 function toDead(error: string): JobResult {
-  return { kind: 'dead', error, detail: { outcome: 'dead', error } }
+  return { kind: 'dead', error, detail: { outcome: 'dead', error, isLast: true } }
 }
 
 /** During a deployment an older process meets jobs of a newer one; one that knows them takes them soon. */
@@ -170,19 +213,24 @@ function messageOf(error: unknown): string {
   return text.replaceAll('\0', '').slice(0, longestErrorText)
 }
 
-function toAttemptRow({ item, result, startedAt, durationMs }: FinishedWork<Attempt>): AttemptRow[] {
-  if (result.detail === undefined) return []
-  return [
-    {
-      id: createId('att', startedAt),
-      job_id: item.ref,
-      tenant_id: item.tenantId,
-      attempt: item.attempt,
-      ...result.detail,
-      started_at: startedAt,
-      duration_ms: durationMs,
-    },
-  ]
+function toAttemptRow({
+  item,
+  result,
+  startedAt,
+  durationMs,
+}: FinishedWork<Attempt>): AttemptRow | undefined {
+  if (result.detail === undefined) return undefined
+  const { outcome, error } = result.detail
+  return {
+    id: createId('att', startedAt),
+    job_id: item.ref,
+    tenant_id: item.tenantId,
+    attempt: item.attempt,
+    outcome,
+    error,
+    started_at: startedAt,
+    duration_ms: durationMs,
+  }
 }
 
 /** A job that ignores its signal must not hold its slot for ever. */

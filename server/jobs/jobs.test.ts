@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test, type TestContext } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import pg from 'pg'
 import { z } from 'zod'
 import { type JobDefinition, type JobRun, RetryLater } from '#core/module.ts'
@@ -7,9 +9,12 @@ import { createTestDatabase } from '#core/testing/database.ts'
 import { getDeadJobs, getJob, retryDeadJob } from './dead-jobs.ts'
 import { enqueueJob, enqueueJobs } from './enqueue.ts'
 import { backoffMs } from './job-runner.ts'
-import { createClock, createJobContext, until } from './testing/work.ts'
+import { createClock, createJobContext, hang, until } from './testing/work.ts'
 import { wakeWork } from './wake.ts'
 import { createJobWorkers } from './workers.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const { database, ownerUrl } = await createTestDatabase({ after })
 const scope = { tenantId: 'tenant_1', productId: 'product_1', traceId: 'a1' }
@@ -160,12 +165,44 @@ describe('a job', () => {
     )
   })
 
+  test('leaves nothing in memory once it is over, however long it might have taken', async (t) => {
+    const signals: WeakRef<AbortSignal>[] = []
+    const { definition } = createJob(async () => {}, { timeoutSeconds: 3600 })
+    const job: Definition = {
+      ...definition,
+      run: async (_context, _payload, { signal }) => void signals.push(new WeakRef(signal)),
+    }
+    startWorkers(t, [job])
+    const ids = await Promise.all(Array.from({ length: 20 }, () => enqueue(job, new Date())))
+    for (const id of ids) await untilClosed(id)
+    collectGarbage()
+    const kept = signals.filter((signal) => signal.deref() !== undefined)
+    assert.equal(signals.length, 20)
+    assert.ok(kept.length < 5, `${kept.length} are kept`)
+  })
+
   test('that ignores its time limit fails and frees its slot', async (t) => {
     const job = createJob(() => new Promise(() => {}), { attempts: 1, timeoutSeconds: 0.05 })
     const context = startWorkers(t, [job.definition])
     const id = await enqueue(job.definition, new Date())
     await untilClosed(id)
     assert.equal((await getJob(context, id)).attempts[0]?.error, 'The job took longer than 0.05 s.')
+  })
+
+  test('that runs while its worker is stopped is told so, and waits for another one at once', async (t) => {
+    const job = createJob(({ signal }) => hang(signal))
+    const id = await enqueue(job.definition, new Date())
+    const context = createJobContext(database, () => new Date())
+    const workers = createJobWorkers(context, [{ name: 'test', needs: [], jobs: [job.definition] }])
+    t.after(() => Promise.all(workers.map((worker) => worker.stop(0))))
+    for (const worker of workers) worker.start()
+    await until(() => job.runs.length === 1)
+    await Promise.all(workers.map((worker) => worker.stop(0)))
+    const { state, run_at: runAt, attempts } = await getJob(context, id)
+    assert.deepEqual([state, attempts.map(({ outcome }) => outcome)], ['waiting', ['failed']])
+    assert.equal(attempts[0]?.error, 'The worker was stopped before the work ended.')
+    assert.ok(new Date(runAt ?? 0) <= new Date())
+    await database.system.deleteFrom('work').where('id', '=', id).execute()
   })
 
   test('whose process died in its last attempt is dead without running again', async (t) => {

@@ -19,10 +19,10 @@ const maintenance: JobDefinition = {
   name: 'jobs.maintain_partitions',
   payload: z.strictObject({}),
   attempts: 10,
-  timeoutSeconds: 120,
+  timeoutSeconds: 3600,
   schedule: '10 0 * * *',
   async run(context) {
-    const changes = await maintainPartitions(context.database.system)
+    const changes = await context.database.asSystemAlone(maintainPartitions)
     if (changes.length > 0) context.log.info({ changes }, 'partitions maintained')
     if (changes.some((change) => change.action === 'postponed')) throw postponed()
   },
@@ -54,7 +54,7 @@ const expiry: JobDefinition = {
   name: 'jobs.delete_expired',
   payload: z.strictObject({}),
   attempts: 10,
-  timeoutSeconds: 120,
+  timeoutSeconds: 900,
   schedule: '40 3 * * *',
   async run(context) {
     const { system } = context.database

@@ -3,6 +3,8 @@ import { after, describe, test } from 'node:test'
 import pg from 'pg'
 import { sql } from 'kysely'
 import { createId, firstIdOf } from '#core/ids.ts'
+import { openDatabase } from '#core/database.ts'
+import { boundDeletes } from '#core/testing/bounded-deletes.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
 import { createJobWorkers } from './workers.ts'
 import { vacuumWork } from './work-queries.ts'
@@ -87,7 +89,7 @@ describe('row-level security', () => {
 
   test('keeps claiming, finishing, deleting and partitions from tenants', async () => {
     const statements = [
-      `select * from claim_work('job', '', 1, 1, 1, '{}', '{}', gen_random_uuid(), 1, now())`,
+      `select * from claim_work('job', '', 1, 1, 1, 1, '{}', '{}', 1, '', gen_random_uuid(), 1, now())`,
       `select * from finish_work('{}', '{}', '{}', '{}', '{}', now())`,
       `select * from extend_work('{}', '{}', 1)`,
       `select * from maintain_partitions()`,
@@ -251,6 +253,38 @@ test('keys are forgotten after their time, but not those of open jobs', async ()
   assert.deepEqual(left.map((row) => row.key).toSorted(), [open, young].toSorted())
 })
 
+test('what expired goes so many rows at a time that no statement is ended', async () => {
+  for (const table of ['dead_work', 'job_keys']) await boundDeletes(owner, table)
+  await owner.query(`
+    insert into dead_work (id, kind, lane, ref, run_at, attempts, error, died_at)
+    select 'dead ' || n, 'job', '*', 'dead ' || n, now(), 1, 'e', now() - interval '31 days'
+    from generate_series(1, 12000) n;
+    insert into job_keys (tenant_id, name, key, job_id) select '', 'test.many', n, 'job_' from generate_series(1, 12000) n`)
+  const before = new Date(Date.now() - 30 * dayMs)
+  assert.equal(await deleteDeadWork(database.system, before), 12_000)
+  assert.equal(await deleteJobKeys(database.system, 'job_0'), 12_000)
+})
+
+test('partitions are made though it takes longer than other statements may', async () => {
+  await owner.query(`drop table jobs_${dayAfter(5)}`)
+  const name = new URL(urls.system).pathname.slice(1)
+  const login = `${pg.escapeIdentifier(new URL(urls.system).username)} in database ${name}`
+  await owner.query(`alter role ${login} set statement_timeout = '1ms'`)
+  const hasty = openDatabase({ urls, onError: () => undefined })
+  try {
+    const job = ownJobs.find((one) => one.name === 'jobs.maintain_partitions')
+    await job?.run(
+      createJobContext(hasty, () => new Date()),
+      {},
+      { signal: new AbortController().signal } as never,
+    )
+  } finally {
+    await hasty.close()
+    await owner.query(`alter role ${login} set statement_timeout = '45s'`)
+  }
+  assert.ok((await partitionsOf('jobs')).includes(`jobs_${dayAfter(5)}`))
+})
+
 test('claims and finishes never scan the table or sort it', async () => {
   await addWork(database, [...itemsOf('plan-a', 2000), ...itemsOf('plan-b', 2000)])
   await owner.query(`load 'auto_explain'`)
@@ -260,7 +294,7 @@ test('claims and finishes never scan the table or sort it', async () => {
   owner.on('notice', (notice) => plans.push(notice.message ?? ''))
   const token = '00000000-0000-4000-8000-000000000001'
   await owner.query(
-    `select * from claim_work('delivery', '', 256, 20, 10, '{plan-b}', '{3}', $1, 30, now())`,
+    `select * from claim_work('delivery', '', 256, 20, 10, 10, '{"plan-b": 3}', '{}', 9, '', $1, 30, now())`,
     [token],
   )
   await owner.query(`select * from extend_work(array['plan-a-00000'], array[$1::uuid], 30)`, [token])
@@ -279,12 +313,12 @@ test('claims and finishes never scan the table or sort it', async () => {
 
 test('the hot table is vacuumed where PostgreSQL lets workers do it, and elsewhere nothing fails', async () => {
   const allowed = Number((await owner.query('show server_version_num')).rows[0].server_version_num) >= 170_000
-  const worker = new pg.Client({ connectionString: urls.system })
+  const worker = new pg.Client({ connectionString: urls.upkeep })
   const notices: string[] = []
   worker.on('notice', (notice) => notices.push(notice.message ?? ''))
   await worker.connect()
   await worker.query('vacuum (skip_locked) work')
   await worker.end()
   assert.equal(notices.length === 0, allowed)
-  await vacuumWork(database.system)
+  await database.asSystemAlone(vacuumWork)
 })

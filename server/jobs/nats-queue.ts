@@ -1,8 +1,8 @@
-import type { Consumer, JetStreamClient } from '@nats-io/jetstream'
+import type { Consumer, JetStreamClient, JsMsg } from '@nats-io/jetstream'
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import type { Logger } from 'pino'
 import { keepNatsLink, type NatsLink } from './nats-connection.ts'
-import { type Notices, OfferedWork, type Taking, type WorkQueue } from './queue.ts'
+import { type Notices, notices, OfferedWork, type Taking, type WorkQueue } from './queue.ts'
 
 export interface NatsQueueOptions {
   url: string
@@ -41,7 +41,7 @@ export function openNatsQueue(options: NatsQueueOptions): WorkQueue {
     prepare: async (connection) => {
       if (name === undefined) {
         name = await options.readName()
-        subscribe(connection, name, listeners)
+        subscribe(connection, { name, listeners, log: options.log })
       }
       return prepareStream(connection, name)
     },
@@ -96,17 +96,37 @@ async function prepareStream(connection: NatsConnection, name: string): Promise<
   return { name, connection, client, consumer: await client.consumers.get(name, durable) }
 }
 
+interface Audience {
+  name: string
+  listeners: Listeners
+  log: Logger
+}
+
 /** Subscriptions outlive the loss of a connection. */
-function subscribe(connection: NatsConnection, name: string, listeners: Listeners): void {
+function subscribe(connection: NatsConnection, { name, listeners, log }: Audience): void {
   for (const topic of ['wake', 'freed', 'hands'] as const) {
     const callback = (_error: Error | null, message: Msg) => {
-      try {
-        for (const listener of listeners.get(topic) ?? []) listener(message.json<never>())
-      } catch {
-        // What a listener throws would end the connection.
+      const notice = readNotice(topic, message)
+      if (notice === undefined) return
+      for (const listener of listeners.get(topic) ?? []) {
+        try {
+          listener(notice as never)
+        } catch (error) {
+          // Thrown on, it would end the connection.
+          log.error({ err: error, topic }, 'a notice of the queue could not be acted on')
+        }
       }
     }
     connection.subscribe(`${name}.${topic}`, { callback })
+  }
+}
+
+/** @returns undefined for what is of a stranger. */
+function readNotice(topic: keyof Notices, message: Msg): Notices[keyof Notices] | undefined {
+  try {
+    return notices[topic].parse(message.json())
+  } catch {
+    return undefined
   }
 }
 
@@ -128,9 +148,17 @@ async function take(consumer: Consumer, { most, signal, onOffer }: Taking, log: 
   signal.addEventListener('abort', leave, { once: true })
   for await (const message of messages) {
     message.ack()
-    const read = OfferedWork.safeParse(message.json())
-    if (read.success) onOffer(read.data)
-    else log.warn('an offer could not be read')
+    const offer = readOffer(message)
+    if (offer === undefined) log.warn('an offer could not be read')
+    else onOffer(offer)
   }
   signal.removeEventListener('abort', leave)
+}
+
+function readOffer(message: JsMsg): OfferedWork | undefined {
+  try {
+    return OfferedWork.parse(message.json())
+  } catch {
+    return undefined
+  }
 }

@@ -35,16 +35,22 @@ export async function hurryWork(
 ): Promise<string[]> {
   if (hurried.length === 0) return []
   const { rows } = await sql<{ id: string }>`
-    with waiting as (
-      select w.id, given.run_at
-      from unnest(${hurried.map(({ id }) => id)}::text[], ${hurried.map(({ runAt }) => runAt)}::timestamptz[])
+    with given as materialized (
+      select * from unnest(${hurried.map(({ id }) => id)}::text[], ${hurried.map(({ runAt }) => runAt)}::timestamptz[])
         as given (id, run_at)
-      join work w on w.id = given.id and w.run_at > given.run_at
-        and (w.lease_until is null or w.lease_until < now())
-      order by w.id
-      for update of w skip locked
+      order by id
+    ),
+    waiting as materialized (
+      select found.id, given.run_at
+      from given cross join lateral (
+        select w.id from work w
+        where w.id = given.id and w.run_at > given.run_at and (w.lease_until is null or w.lease_until < now())
+        for update skip locked
+      ) found
     )
-    update work w set run_at = waiting.run_at from waiting where w.id = waiting.id
+    update work w set run_at = waiting.run_at from waiting
+    -- Found by their keys, whatever the statistics say.
+    where w.id = any (array(select id from waiting)) and w.id = waiting.id
     returning w.id`.execute(db)
   return rows.map((row) => row.id)
 }

@@ -1,5 +1,8 @@
-import { type Kysely, sql, type Selectable } from 'kysely'
+import { type Kysely, type RawBuilder, sql, type Selectable } from 'kysely'
+import { batchSize, deleteInBatches } from '#core/batches.ts'
+import { columnArray, integerArray, textArray, timestampArray, uuidArray } from '#core/sql-arrays.ts'
 import type { JobsTables } from './tables.ts'
+import { areHeld, type Ending, finishArguments, type HeldRow } from './work-queries.ts'
 
 type Db = Kysely<JobsTables>
 export type JobRow = Selectable<JobsTables['jobs']>
@@ -24,9 +27,10 @@ export async function insertJobs(
   name: string,
   rows: readonly NewJobRow[],
   now: Date,
+  alongside?: RawBuilder<unknown>,
 ): Promise<Set<string>> {
   const inserted = await sql<{ id: string }>`
-    with given as materialized (
+    with ${alongside === undefined ? sql`` : sql`alongside as (${alongside}),`} given as materialized (
       select * from unnest(
         ${rows.map((row) => row.id)}::text[], ${rows.map((row) => row.tenantId)}::text[],
         ${rows.map((row) => row.productId)}::text[], ${rows.map((row) => row.traceId)}::text[],
@@ -53,13 +57,58 @@ export async function insertJobs(
 }
 
 export async function findJobs(db: Db, ids: readonly string[]): Promise<Map<string, JobRow>> {
-  const rows = await db.selectFrom('jobs').selectAll().where('id', 'in', ids).execute()
+  const { rows } = await sql<JobRow>`
+    select id, tenant_id, product_id, name, payload, trace_id, created_at
+    from jobs where id = any(${ids}::text[])`.execute(db)
   return new Map(rows.map((row) => [row.id, row]))
 }
 
-export async function insertAttempts(db: Db, attempts: readonly AttemptRow[]): Promise<void> {
-  if (attempts.length === 0) return
-  await db.insertInto('job_attempts').values(attempts).execute()
+export async function insertAttempt(db: Db, attempt: AttemptRow): Promise<void> {
+  await db.insertInto('job_attempts').values(attempt).execute()
+}
+
+export interface EndedJob {
+  ending: Ending
+  attempt: AttemptRow | undefined
+  /** Should the end get lost in a crash of the database's server, the job runs again. */
+  isRepeated: boolean
+}
+
+/**
+ * Ends jobs and stores their attempts. Does not wait for the disk where all of them would run again: what ended a moment
+ * before the database's server crashed does so, as after a crash of its process.
+ * @returns whether each was still held; nothing was done to the others
+ */
+export async function finishJobs(db: Db, ended: readonly EndedJob[], now: Date): Promise<boolean[]> {
+  const endings = ended.map(({ ending }) => ending)
+  const isRepeated = ended.every((job) => job.isRepeated)
+  const tokens = ended.flatMap(({ ending, attempt }) => (attempt ? [ending.claim.token] : []))
+  const attempts = ended.flatMap(({ attempt }) => attempt ?? [])
+  const texts = (read: (attempt: AttemptRow) => string | null) => columnArray(textArray, attempts.map(read))
+  const numbers = (read: (attempt: AttemptRow) => number) => integerArray(attempts.map(read))
+  const { rows } = await sql<HeldRow>`
+    with unhurried as materialized (
+      select set_config('synchronous_commit',
+        case when ${isRepeated}::boolean then 'off' else current_setting('synchronous_commit') end, true)
+    ),
+    held as materialized (select id, token from unhurried, finish_work(${finishArguments(endings, now)})),
+    given as (
+      select * from unnest(
+        ${uuidArray(tokens)}::uuid[], ${texts((attempt) => attempt.id)}::text[],
+        ${texts((attempt) => attempt.job_id)}::text[], ${texts((attempt) => attempt.tenant_id)}::text[],
+        ${numbers((attempt) => attempt.attempt)}::integer[], ${texts((attempt) => attempt.outcome)}::text[],
+        ${texts((attempt) => attempt.error)}::text[],
+        ${timestampArray(attempts.map((attempt) => attempt.started_at))}::timestamptz[],
+        ${numbers((attempt) => attempt.duration_ms)}::integer[]
+      ) as given (token, id, job_id, tenant_id, attempt, outcome, error, started_at, duration_ms)
+    ),
+    stored as (
+      insert into job_attempts (id, job_id, tenant_id, attempt, outcome, error, started_at, duration_ms)
+      select given.id, job_id, tenant_id, attempt, outcome, error, started_at, duration_ms
+      from given join held on held.id = job_id and held.token = given.token
+    )
+    select id, token from held`.execute(db)
+  return areHeld(endings, rows)
 }
 
 /** The attempt after which an operator last sent a job back to work; 0 when none did. */
@@ -168,21 +217,23 @@ export async function settleDay(db: Db, { table_name: table, day }: Day): Promis
   return rows[0]?.action ?? undefined
 }
 
-export async function deleteDeadWork(db: Db, diedBefore: Date): Promise<number> {
-  const result = await db.deleteFrom('dead_work').where('died_at', '<', diedBefore).executeTakeFirst()
-  return Number(result.numDeletedRows)
+export function deleteDeadWork(db: Db, diedBefore: Date): Promise<number> {
+  return deleteInBatches(async () => {
+    const { numAffectedRows } = await sql`
+      delete from dead_work where ctid = any(array(
+        select ctid from dead_work where died_at < ${diedBefore} limit ${batchSize}))`.execute(db)
+    return Number(numAffectedRows)
+  })
 }
 
 /** Keys of jobs made before; those of jobs that are still open stay. */
-export async function deleteJobKeys(db: Db, firstKeptId: string): Promise<number> {
-  const result = await db
-    .deleteFrom('job_keys')
-    .where('job_id', '<', firstKeptId)
-    .where((where) =>
-      where.not(
-        where.exists(where.selectFrom('work').select('work.id').whereRef('work.id', '=', 'job_keys.job_id')),
-      ),
-    )
-    .executeTakeFirst()
-  return Number(result.numDeletedRows)
+export function deleteJobKeys(db: Db, firstKeptId: string): Promise<number> {
+  return deleteInBatches(async () => {
+    const { numAffectedRows } = await sql`
+      delete from job_keys where ctid = any(array(
+        select ctid from job_keys
+        where job_id < ${firstKeptId} and not exists (select from work where work.id = job_keys.job_id)
+        limit ${batchSize}))`.execute(db)
+    return Number(numAffectedRows)
+  })
 }

@@ -17,6 +17,8 @@ export const OfferedWork = z.object({
   }),
   token: z.uuid(),
   claimedAt: z.coerce.date(),
+  /** Its end may change what else may run: only once it is stored its slot is told to be free. */
+  awaitsEnd: z.boolean().default(false),
 })
 export type OfferedWork = z.infer<typeof OfferedWork>
 
@@ -26,15 +28,18 @@ export interface Taking {
   onOffer: (work: OfferedWork) => void
 }
 
+const count = z.int().min(0)
+
 /** What processes tell each other. Any of it may get lost. */
-export interface Notices {
+export const notices = {
   /** There is new work. */
-  wake: Record<string, never>
+  wake: z.object({}),
   /** These claims have freed their slots. */
-  freed: { claims: string[] }
+  freed: z.object({ claims: z.array(z.string()) }),
   /** How much a process runs at once. */
-  hands: { hand: string; slots: number; laneCap: number; running: number }
+  hands: z.object({ hand: z.string(), slots: count, laneCap: count, running: count }),
 }
+export type Notices = { [Topic in keyof typeof notices]: z.infer<(typeof notices)[Topic]> }
 
 /**
  * Carries claimed work and notices between processes. PostgreSQL stays the truth: what is lost on the way is claimed

@@ -98,6 +98,16 @@ async function settleAll(): Promise<void> {
   for (const day of await listUnsettledDays(database.system)) await settleDay(database.system, day)
 }
 
+async function readAnalysis(part: string): Promise<unknown> {
+  const { rows } = await admin.query(
+    `select substring(reloptions::text from 'autovacuum_analyze_scale_factor=([0-9.]+)') as scale,
+       array(select attname::text from pg_attribute where attrelid = oid and attstattarget = 0 order by attname) as unread
+     from pg_class where relname = $1`,
+    [part],
+  )
+  return rows[0]
+}
+
 async function openWork(id: string, ref: string, kind = 'delivery'): Promise<void> {
   await admin.query(
     `insert into work (id, kind, lane, ref, run_at) values ($1, $2, 'x', $3, now() + '1 day')`,
@@ -127,6 +137,17 @@ describe('at each bound', () => {
         const expected = kept.map((tenant) => (tenant === 'lean' && isLean ? 'lean: record' : tenant))
         assert.deepEqual(await tenantsLeft(log, age), expected.toSorted(), `${log}, ${age} days`)
       }
+  })
+
+  test('a day is analyzed seldom, and not for its bodies, whether it is new or was made anew', async () => {
+    await makeDay('events', 9)
+    await fill('events', 9, ['week', 'month'])
+    const isMade = await readAnalysis(partOf('events', 9))
+    await settle('events', 9)
+    assert.deepEqual(await tenantsLeft('events', 9), ['month'])
+    const expected = { scale: '0.5', unread: ['body', 'older'] }
+    assert.deepEqual([isMade, await readAnalysis(partOf('events', 9))], [expected, expected])
+    assert.deepEqual(await readAnalysis(partOf('events', 0)), expected, 'of the first start')
   })
 
   test('a second look finds nothing to do, and touches no day', async () => {

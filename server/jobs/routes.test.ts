@@ -32,7 +32,8 @@ test('the admin lists dead jobs, sends one back and sees it wait', async () => {
   await database.system.insertInto('jobs').values(job).execute()
   await addWork(database, [{ id: job.id, kind: 'job' }])
   const work = await database.system.deleteFrom('work').returningAll().executeTakeFirstOrThrow()
-  const { lease_until: _lease, token: _token, place: _place, blocked: _blocked, ...kept } = work
+  const { id, kind, lane, tenant_id, product_id, ref, run_at, series, order_key, number } = work
+  const kept = { id, kind, lane, tenant_id, product_id, ref, run_at, series, order_key, number }
   await database.system
     .insertInto('dead_work')
     .values({ ...kept, attempts: 3, error: 'no', died_at: now })

@@ -1,40 +1,61 @@
-import type { Claim, SeriesLimits } from './work.ts'
+import type { Conduct } from './work-conduct.ts'
+import type { Claim, SeriesLimits, WorkItem } from './work.ts'
 
 /** What this process runs of a series. Of one that has limits it runs all there is. */
 export interface BusySeries {
   limits: SeriesLimits
   running: number
   waiting: number
+  conduct: Conduct
+  /** The last claim gave it all it had room for: the table may hold more. */
+  more: boolean
+  /** The next claim begins behind this lane of it; '' is the beginning. */
+  behind: string
+  /** What waited was given back, because it could not start: nothing is claimed ahead until a run ends. */
+  stuck: boolean
   /** Starts that may be made at once, and when they were counted. */
   tokens: number
   countedAt: number
 }
 
+/** By name. A lane without a series is one of its own. */
 export type SeriesBook = Map<string, BusySeries>
 
 const unlimited: SeriesLimits = { mostRunning: null, perSecond: null }
 
-/** Takes note of claimed work of a series; limits are as the last claim told. */
-export function noteClaim(book: SeriesBook, { item, limits = unlimited }: Claim, now: number): void {
-  if (item.series === null) return
-  const fresh = { running: 0, waiting: 0, tokens: burstOf(limits), countedAt: now }
-  const series = { ...(book.get(item.series) ?? fresh), limits }
-  series.tokens = Math.min(series.tokens, burstOf(limits))
-  series.waiting += 1
-  book.set(item.series, series)
+export function seriesOf({ series, lane }: WorkItem): string {
+  return series ?? lane
 }
 
-/** Whether work of the series may start now. */
-export function mayStart(book: SeriesBook, series: string | null, now: number): boolean {
-  const known = series === null ? undefined : book.get(series)
-  if (known === undefined) return true
+/** Takes note of claimed work of a series; limits are as the last claim told. */
+export function noteClaim(
+  book: SeriesBook,
+  { item, limits = unlimited }: Claim,
+  conductOf: (series: string) => Conduct,
+  now: number,
+): void {
+  const name = seriesOf(item)
+  const series = book.get(name) ?? meet(conductOf(name), limits, now)
+  series.limits = limits
+  series.tokens = Math.min(series.tokens, burstOf(limits))
+  series.waiting += 1
+  book.set(name, series)
+}
+
+function meet(conduct: Conduct, limits: SeriesLimits, now: number): BusySeries {
+  const counts = { running: 0, waiting: 0, tokens: burstOf(limits), countedAt: now }
+  return { ...counts, limits, conduct, more: false, behind: '', stuck: false }
+}
+
+/** Whether the limits of a series let its work start now. */
+export function mayStart(known: BusySeries, now: number): boolean {
   refill(known, now)
   const { mostRunning, perSecond } = known.limits
   return known.running < (mostRunning ?? Infinity) && (perSecond === null || known.tokens >= 1)
 }
 
-export function noteStart(book: SeriesBook, series: string | null): void {
-  const known = series === null ? undefined : book.get(series)
+export function noteStart(book: SeriesBook, item: WorkItem): void {
+  const known = book.get(seriesOf(item))
   if (known === undefined) return
   known.waiting -= 1
   known.running += 1
@@ -42,26 +63,30 @@ export function noteStart(book: SeriesBook, series: string | null): void {
 }
 
 /** `started`: it ran; else it was given back without. */
-export function noteEnd(book: SeriesBook, series: string | null, started: boolean): void {
-  const known = series === null ? undefined : book.get(series)
+export function noteEnd(book: SeriesBook, item: WorkItem, started: boolean): void {
+  const known = book.get(seriesOf(item))
   if (known === undefined) return
   if (started) known.running -= 1
   else known.waiting -= 1
 }
 
-/** How many rows of each limited series are worth claiming now. Forgets series that nothing need be known of. */
-export function roomsOf(book: SeriesBook, now: number): Map<string, number> {
-  const rooms = new Map<string, number>()
-  for (const [series, known] of book) {
-    const { mostRunning, perSecond } = known.limits
-    const idle = isIdle(known, now)
-    if (idle) book.delete(series)
-    const starts = perSecond === null ? Infinity : Math.floor(known.tokens)
-    const places = (mostRunning ?? Infinity) - known.running
-    const room = Math.min(starts, places) - known.waiting
-    if (!idle && room < Infinity) rooms.set(series, Math.max(0, room))
-  }
-  return rooms
+/** Forgets series that nothing need be known of. */
+export function forgetIdle(book: SeriesBook, now: number): void {
+  for (const [series, known] of book) if (isIdle(known, now) && known.behind === '') book.delete(series)
+}
+
+/** How many rows the limits of a series let be claimed now. */
+export function roomOf(known: BusySeries, now: number): number {
+  refill(known, now)
+  const { mostRunning, perSecond } = known.limits
+  const starts = perSecond === null ? Infinity : Math.floor(known.tokens)
+  const places = (mostRunning ?? Infinity) - known.running
+  return Math.max(0, Math.min(starts, places) - known.waiting)
+}
+
+/** How many a claim takes of a series that this process knows nothing of yet: no fewer than this. */
+export function firstRoomOf(limits: SeriesLimits): number {
+  return Math.min(limits.mostRunning ?? Infinity, Math.floor(burstOf(limits)))
 }
 
 /** Series with limits of which something is running or waits: to go on with them the process must stay their owner. */

@@ -21,7 +21,7 @@ function hang(signal: AbortSignal): Promise<never> {
 function claim(worker: string, total = 10) {
   return claimWork(database.system, {
     kind: 'delivery',
-    after: '',
+    from: '',
     total,
     perLane: total,
     rooms: new Map(),

@@ -19,6 +19,8 @@ export interface JobsTables {
     place: Generated<number>
     /** Stands behind other work of its key. */
     blocked: Generated<boolean>
+    /** Its time is more than a moment away: claims do not come across it. */
+    dormant: Generated<boolean>
   }
   work_series: {
     series: string

@@ -1,18 +1,28 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Logger } from 'pino'
 import type { Database, Tables } from '#core/database.ts'
 import { createGroup } from '#core/grouped.ts'
 import { systemErrorCode } from '#core/system-error.ts'
 import type { Claim, FinishedWork } from './work.ts'
-import { type Ending, finishWork, vacuumWork } from './work-queries.ts'
+import { type Ending, finishWork, probe, vacuumWork } from './work-queries.ts'
 
 export interface FinisherOptions<Detail> {
   database: Database
   log: Logger
   now(): Date
+  /** Ends claims, and stores what is stored of all of them, in one statement. Default: `finishWork`. */
+  finish?: (db: Kysely<Tables>, ended: readonly EndedClaim<Detail>[], now: Date) => Promise<boolean[]>
+  /** Whether `record` has anything to do. Default: it has. */
+  needsRecord?: (finished: FinishedWork<Detail>) => boolean
   /** Runs in the transaction that ends the claims, only for claims that were still held. */
-  record?(db: Kysely<Tables>, finished: readonly FinishedWork<Detail>[]): Promise<void>
+  record?: (db: Kysely<Tables>, finished: readonly FinishedWork<Detail>[]) => Promise<void>
+}
+
+export interface EndedClaim<Detail = unknown> {
+  ending: Ending
+  /** Undefined of claims that are handed back. */
+  finished: FinishedWork<Detail> | undefined
 }
 
 export interface Finisher<Detail> {
@@ -25,21 +35,21 @@ export interface Finisher<Detail> {
   close(): void
 }
 
-interface Entry<Detail> {
-  ending: Ending
-  finished: FinishedWork<Detail> | undefined
-}
-
 const maxBatch = 500
+/** A commit for so many costs little more than for one. */
+const enoughTogether = 128
 const maxFaults = 3
+/** What waits for the database is tried again within it. */
+export const longestWaitMs = 2_000
 const vacuumEvery = 25_000
 
 /** Ends claims in micro-batches: what finishes while a batch commits forms the next one. */
 export function createFinisher<Detail>(options: FinisherOptions<Detail>): Finisher<Detail> {
   const state = { pending: 0, closed: false }
-  const vacuum = createVacuum(options)
-  const end = createGroup<Entry<Detail>, boolean>({
+  const vacuum = createVacuum(options, () => state.closed)
+  const end = createGroup<EndedClaim<Detail>, boolean>({
     maxSize: maxBatch,
+    gathers: enoughTogether,
     flush: async (entries) => {
       const held = await endClaims(options, entries)
       vacuum(held.filter(Boolean).length)
@@ -47,9 +57,9 @@ export function createFinisher<Detail>(options: FinisherOptions<Detail>): Finish
     },
   })
 
-  async function endUntilDone(entry: Entry<Detail>): Promise<void> {
+  async function endUntilDone(entry: EndedClaim<Detail>): Promise<void> {
     state.pending += 1
-    for (let faults = 0, waitMs = 50; !state.closed; waitMs = Math.min(waitMs * 2, 2_000)) {
+    for (let faults = 0, waitMs = 50; !state.closed; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
       try {
         const held = await end(entry)
         if (!held)
@@ -80,18 +90,27 @@ export function createFinisher<Detail>(options: FinisherOptions<Detail>): Finish
 
 function endClaims<Detail>(
   options: FinisherOptions<Detail>,
-  entries: readonly Entry<Detail>[],
+  entries: readonly EndedClaim<Detail>[],
 ): Promise<boolean[]> {
-  const endings = entries.map((entry) => entry.ending)
-  if (options.record === undefined) return finishWork(options.database.system, endings, options.now())
-  return options.database.asSystem(async (db) => {
-    const held = await finishWork(db, endings, options.now())
-    const finished = entries.flatMap((entry, index) =>
-      held[index] && entry.finished ? [entry.finished] : [],
-    )
-    if (finished.length > 0) await options.record?.(db, finished)
+  const { database, record, finish = finishOnly, needsRecord = () => true } = options
+  const isNeeded = ({ finished }: EndedClaim<Detail>) => finished !== undefined && needsRecord(finished)
+  const now = options.now()
+  if (record === undefined || !entries.some(isNeeded)) return finish(database.system, entries, now)
+  return database.asSystem(async (db) => {
+    const held = await finish(db, entries, now)
+    const needed = entries.filter((entry, index) => held[index] === true && isNeeded(entry))
+    const finished = needed.flatMap((entry) => entry.finished ?? [])
+    if (finished.length > 0) await record(db, finished)
     return held
   })
+}
+
+function finishOnly(db: Kysely<Tables>, ended: readonly EndedClaim[], now: Date): Promise<boolean[]> {
+  return finishWork(
+    db,
+    ended.map(({ ending }) => ending),
+    now,
+  )
 }
 
 /** Classes of SQLSTATE that say nothing about a result: connections, deadlocks, a full disk, a server that stops. */
@@ -104,7 +123,7 @@ function isTrouble(error: unknown): boolean {
 
 async function isReachable(database: Database): Promise<boolean> {
   try {
-    await sql`select 1`.execute(database.system)
+    await probe(database.system)
     return true
   } catch {
     return false
@@ -124,18 +143,33 @@ async function bury<Detail>(options: FinisherOptions<Detail>, claim: Claim, caus
 }
 
 /** By count, since autovacuum looks once a minute: too late for thousands of finished rows a second. */
-function createVacuum({ database, log }: { database: Database; log: Logger }): (finished: number) => void {
+function createVacuum(
+  { database, log }: { database: Database; log: Logger },
+  isClosed: () => boolean,
+): (finished: number) => void {
   let finishedSince = 0
   let running = false
+  let outage = false
+
+  async function vacuum(): Promise<void> {
+    try {
+      await database.asSystemAlone(vacuumWork)
+      if (outage) log.info('work is vacuumed again')
+      outage = false
+    } catch (error) {
+      const advice = 'work can not be vacuumed and grows; may pipecore_upkeep_… log in? Trying on'
+      if (!outage && !isClosed()) log.warn({ err: error }, advice)
+      outage = true
+    }
+  }
+
   return (finished) => {
     finishedSince += finished
     if (finishedSince < vacuumEvery || running) return
     finishedSince = 0
     running = true
-    vacuumWork(database.system)
-      .catch((error: unknown) => log.debug({ err: error }, 'vacuum of work failed'))
-      .finally(() => {
-        running = false
-      })
+    void vacuum().finally(() => {
+      running = false
+    })
   }
 }

@@ -5,7 +5,7 @@ import type { Claim } from './work.ts'
 import type { Capacity } from './work-loop.ts'
 import { keyOf } from './work-offers.ts'
 import { extendWork } from './work-queries.ts'
-import { createRunner, type Runner, type RunnerOptions } from './work-runs.ts'
+import { createRunner, type Runner, type RunnerOptions, type Running } from './work-runs.ts'
 
 export interface Hand {
   start(): void
@@ -43,7 +43,7 @@ export function createHand<Detail>(
     options,
     queue,
     capacity,
-    runner: createRunner(options, 4 * capacity.slots),
+    runner: createRunner(options, 8 * capacity.slots),
     confirm: createGroup<Claim, boolean>({
       maxSize: mostConfirmed,
       flush: (claims) => extendWork(options.database.system, claims, options.leaseSeconds),
@@ -113,11 +113,19 @@ async function takeOffers(state: HandState, most: number): Promise<boolean> {
 async function runOffer(state: HandState, offer: OfferedWork): Promise<void> {
   state.running += 1
   const claim = await accept(state, offer).catch(() => undefined)
-  if (claim !== undefined && state.leaving.signal.aborted) state.runner.giveBack(claim)
-  else if (claim !== undefined) await state.runner.run(claim).freed
+  const running = claim === undefined ? undefined : begin(state, claim)
+  await running?.freed
   state.running -= 1
-  tellFreed(state, keyOf(offer))
   ask(state)
+  if (offer.awaitsEnd) await running?.ended
+  tellFreed(state, keyOf(offer))
+}
+
+/** @returns undefined when it was given back. */
+function begin({ leaving, runner }: HandState, claim: Claim): Running | undefined {
+  if (!leaving.signal.aborted) return runner.run(claim)
+  runner.giveBack(claim)
+  return undefined
 }
 
 /** @returns undefined when the lease ended on the way. */

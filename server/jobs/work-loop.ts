@@ -1,21 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Worker } from '#core/module.ts'
+import { type ClaimFloors, createClaimFloors } from './claim-floors.ts'
 import { createNudge, type Nudge } from './nudge.ts'
 import { onWake } from './wake.ts'
 import { ownedSeries } from './series-limits.ts'
 import type { Claim, WorkKind } from './work.ts'
-import { claimWork, disownSeries, ownSeries } from './work-queries.ts'
+import { mayOutlastLeases, settleMs } from './work-outage.ts'
+import { claimWork, disownSeries, ownSeries, probe } from './work-queries.ts'
 import { createRunner, type Runner, type RunnerOptions, type Running, settleWithin } from './work-runs.ts'
+import { addClaims, type Demand, dropStuck, findDemand, hasRoom } from './work-demand.ts'
 import {
-  addClaims,
   addRunning,
   createSlots,
-  type Demand,
   dropWaiting,
-  findDemand,
   freeSlot,
   isBusy,
+  isRunningDry,
   nextTurnInMs,
   resizeSlots,
   type Slots,
@@ -28,6 +29,8 @@ export interface WorkLoopOptions<Detail = unknown> extends RunnerOptions<Detail>
   slots?: number
   /** Most runs of one lane at the same time; lanes also never get more than the slots left free. Default half. */
   laneCap?: number
+  /** Claims begin at least so far apart: what comes meanwhile is claimed together. Default: none. */
+  gatherMs?: number
 }
 
 export interface Capacity {
@@ -47,27 +50,35 @@ export interface WorkLoop extends Worker {
 }
 
 export interface ClaimLoop extends WorkLoop {
+  /** Since when all claims failed, in milliseconds of the monotonic clock; undefined where the last one did not. */
+  failingSince(): number | undefined
   /** Counts what runs already as its own. */
   adopt(claim: Claim, running: Running): void
 }
 
 interface LoopState {
-  options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now' | 'expect'>
+  options: Pick<WorkLoopOptions, 'database' | 'kind' | 'leaseSeconds' | 'log' | 'now' | 'expect' | 'gatherMs'>
   claiming: Claiming
   slots: Slots
   nudge: Nudge
+  /** Nudged when little waits of what the table may hold more of. */
+  refill: Nudge
   /** Names this loop as the one that works on a series with limits. */
   worker: string
-  /** Calls when a rate lets the next run start. */
-  turn: NodeJS.Timeout | undefined
+  /** Calls when a rate lets the next run start; `at` is of the monotonic clock. */
+  turn: { at: number; timer: NodeJS.Timeout } | undefined
   /** The loop had room for nothing when it looked. */
   full: boolean
-  /** Lane behind which the next claim starts. */
-  after: string
+  /** Where the next claim starts. */
+  from: string
+  floors: ClaimFloors
   /** What the claims of this round over the lanes have found so far. */
   found: number
   /** It may be named as the one that works on some series. */
   owns: boolean
+  failingSince: number | undefined
+  /** Since the last failure results had the time to be stored. */
+  settled: boolean
   stopping: boolean
 }
 
@@ -91,7 +102,7 @@ export function createWorkLoop<Detail = unknown>(
   mayClaim = () => true,
 ): WorkLoop {
   const capacity = capacityOf(options)
-  const runner = createRunner(options, 4 * capacity.slots)
+  const runner = createRunner(options, 8 * capacity.slots)
   return createClaimLoop(options, { runner, capacity: () => (mayClaim() ? capacity : undefined) })
 }
 
@@ -103,12 +114,16 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
     claiming,
     slots: createSlots(slots, laneCap),
     nudge: createNudge(),
+    refill: createNudge(),
     worker: randomUUID(),
     turn: undefined,
     full: false,
-    after: '',
+    from: '',
+    floors: createClaimFloors(),
     found: 0,
     owns: false,
+    failingSince: undefined,
+    settled: false,
     stopping: false,
   }
   let loop: Promise<void> | undefined
@@ -117,7 +132,7 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
   async function stopLoop(graceMs: number): Promise<void> {
     state.stopping = true
     state.nudge.nudge()
-    clearTimeout(state.turn)
+    clearTimeout(state.turn?.timer)
     const deadline = performance.now() + graceMs
     await settleWithin([loop ?? Promise.resolve()], graceMs)
     await claiming.runner.stop(deadline - performance.now())
@@ -128,6 +143,7 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
   return {
     name: `${options.kind} work`,
     wake: () => state.nudge.nudge(),
+    failingSince: () => state.failingSince,
     adopt(claim, running) {
       addRunning(state.slots, claim)
       void awaitEnd(state, claim, running)
@@ -153,7 +169,6 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
 async function claimUntilStopped(state: LoopState): Promise<void> {
   const { log, kind } = state.options
   let pollMs = shortestPollMs
-  let outage = false
   while (!state.stopping) {
     const demand = demandOf(state)
     state.full = demand === undefined
@@ -162,23 +177,45 @@ async function claimUntilStopped(state: LoopState): Promise<void> {
       await state.nudge.wait(longestPollMs)
       continue
     }
+    const begunAt = performance.now()
     try {
+      if (await letResultsSettle(state)) continue
       const { found, more } = await claim(state, demand)
-      if (outage) log.info({ kind }, 'database answers again')
-      if (outage || found > 0) pollMs = shortestPollMs
-      outage = false
+      const hadFailed = state.failingSince !== undefined
+      if (hadFailed) log.info({ kind }, 'work can be claimed again')
+      if (hadFailed || found > 0) pollMs = shortestPollMs
+      state.failingSince = undefined
       if (more) continue
-      if (isBusy(state.slots)) await delay(busyPauseMs)
+      if (isBusy(state.slots)) await state.refill.wait(busyPauseMs)
       const nudged = await state.nudge.wait(pollMs)
+      if (nudged) await gather(state, begunAt)
       pollMs = nudged ? shortestPollMs : Math.min(pollMs * 1.5, longestPollMs)
     } catch (error) {
-      if (!outage) log.error({ err: error, kind }, 'work can not be claimed; trying on')
-      outage = true
+      if (state.failingSince === undefined)
+        log.error({ err: error, kind }, 'work can not be claimed; trying on')
+      state.failingSince ??= begunAt
+      state.settled = false
       await pause(state, pollMs)
       pollMs = Math.min(pollMs * 2, longestOutagePollMs)
     }
   }
   giveBackWaiting(state, () => true)
+}
+
+async function gather({ options: { gatherMs = 0 } }: LoopState, begunAt: number): Promise<void> {
+  const restMs = begunAt + gatherMs - performance.now()
+  if (restMs > 0) await sleep(restMs)
+}
+
+/** Before the first claim after a long outage. @returns whether it took time. */
+async function letResultsSettle(state: LoopState): Promise<boolean> {
+  const { failingSince, settled, options } = state
+  if (failingSince === undefined || settled || !mayOutlastLeases(failingSince, options.leaseSeconds))
+    return false
+  await probe(options.database.system)
+  state.settled = true
+  await pause(state, settleMs)
+  return true
 }
 
 /** Unlike a wait for work this is not cut short by new work: the database is away. */
@@ -192,9 +229,13 @@ async function pause(state: LoopState, durationMs: number): Promise<void> {
 function demandOf(state: LoopState): Demand | undefined {
   const { claiming } = state
   const now = claiming.capacity()
-  if (now === undefined) giveBackWaiting(state, () => true)
+  if (now === undefined) {
+    giveBackWaiting(state, () => true)
+    state.failingSince = undefined
+  }
   if (now === undefined || claiming.runner.isBehind()) return undefined
   resizeSlots(state.slots, now)
+  for (const stuck of dropStuck(state.slots)) giveBack(state, stuck)
   return findDemand(state.slots)
 }
 
@@ -209,25 +250,28 @@ async function disownAtRest(state: LoopState): Promise<void> {
 async function claim(state: LoopState, demand: Demand): Promise<{ found: number; more: boolean }> {
   const { options } = state
   state.owns = true
+  const beganAt = performance.now()
   const answer = await claimWork(options.database.system, {
     ...demand,
     kind: options.kind,
-    after: state.after,
+    from: state.from,
     token: randomUUID(),
     leaseSeconds: options.leaseSeconds,
     now: options.now(),
     worker: state.worker,
+    floors: state.floors.forClaim(state.from),
   })
-  state.after = answer.after
+  state.from = answer.from
+  state.floors.noteClaim(answer.claims, performance.now() - beganAt, answer.from)
   options.expect?.(answer.claims.map(({ item }) => item))
-  addClaims(state.slots, demand, answer.claims)
+  const again = addClaims(state.slots, demand, answer.claims)
   startWaiting(state)
   const found = state.found + answer.claims.length
-  const isRoundOver = answer.after === ''
+  const isRoundOver = answer.from === ''
   state.found = isRoundOver ? 0 : found
   const owned = await own(state, answer.ownable)
   // A round over many lanes that found nothing is not followed by the next one at once.
-  const more = owned > 0 || (!answer.complete && (!isRoundOver || found > 0))
+  const more = owned > 0 || answer.stirred || again || (!answer.complete && (!isRoundOver || found > 0))
   return { found: answer.claims.length, more }
 }
 
@@ -249,16 +293,24 @@ function startWaiting(state: LoopState): void {
   if (state.stopping) return
   for (let next = takeSlot(state.slots); next !== undefined; next = takeSlot(state.slots)) {
     if (isStale(state, next)) {
-      freeSlot(state.slots, next)
-      state.claiming.runner.giveBack(next)
+      freeSlot(state.slots, next, false)
+      giveBack(state, next)
     } else void awaitEnd(state, next, state.claiming.runner.run(next))
   }
+  awaitTurn(state)
+}
+
+function awaitTurn(state: LoopState): void {
   const waitMs = nextTurnInMs(state.slots)
-  if (waitMs === undefined || state.turn !== undefined) return
-  state.turn = setTimeout(() => {
+  if (waitMs === undefined) return
+  const at = performance.now() + waitMs
+  if (state.turn !== undefined && state.turn.at <= at) return
+  clearTimeout(state.turn?.timer)
+  const timer = setTimeout(() => {
     state.turn = undefined
     startWaiting(state)
   }, waitMs)
+  state.turn = { at, timer }
 }
 
 /** Too little of the lease is left to start with. */
@@ -268,8 +320,13 @@ function isStale(state: LoopState, waiting: Claim): boolean {
 
 function giveBackWaiting(state: LoopState, isDropped: (waiting: Claim) => boolean): void {
   for (const waiting of dropWaiting(state.slots, isDropped)) {
-    state.claiming.runner.giveBack(waiting)
+    giveBack(state, waiting)
   }
+}
+
+function giveBack({ claiming, floors }: LoopState, waiting: Claim): void {
+  floors.forget(waiting.item.lane)
+  claiming.runner.giveBack(waiting)
 }
 
 async function awaitEnd(state: LoopState, claim: Claim, { freed, ended }: Running): Promise<void> {
@@ -277,7 +334,8 @@ async function awaitEnd(state: LoopState, claim: Claim, { freed, ended }: Runnin
   await (typeof claim.limits?.mostRunning === 'number' ? ended : freed)
   const worthClaim = freeSlot(state.slots, claim)
   startWaiting(state)
-  if (worthClaim || (state.full && state.slots.running < state.slots.count)) state.nudge.nudge()
+  if (worthClaim && isRunningDry(state.slots, claim)) state.refill.nudge()
+  if (worthClaim || (state.full && hasRoom(state.slots))) state.nudge.nudge()
   await ended
   if (claim.item.ordered || (state.full && !state.claiming.runner.isBehind())) state.nudge.nudge()
 }

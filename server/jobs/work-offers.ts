@@ -80,7 +80,7 @@ export function createOffers(options: OffersOptions, queue: WorkQueue): Offers {
       const ageMs = performance.now() - claim.claimedAt
       const { item, token } = claim
       const claimedAt = new Date(options.now().getTime() - ageMs)
-      queue.offer({ item, token, claimedAt }).catch((error: unknown) => {
+      queue.offer({ item, token, claimedAt, awaitsEnd: awaitsEnd(claim) }).catch((error: unknown) => {
         // It may be on its way: given back it could run twice, so its lease decides.
         log.debug({ err: error, work: item.id }, 'offer not taken; claimed again after its lease')
       })
@@ -97,6 +97,11 @@ export function createOffers(options: OffersOptions, queue: WorkQueue): Offers {
       finisher.close()
     },
   }
+}
+
+/** The next of an order, or of a series of which only so many may run, depends on how this one ends. */
+function awaitsEnd({ item, limits }: Claim): boolean {
+  return item.ordered || typeof limits?.mostRunning === 'number'
 }
 
 export function keyOf({ item, token }: Pick<Claim, 'token'> & { item: { id: string } }): string {

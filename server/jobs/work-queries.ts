@@ -1,4 +1,5 @@
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { columnArray, textArray, timestampArray, uuidArray } from '#core/sql-arrays.ts'
 import type { JobsTables } from './tables.ts'
 import type { Claim, SeriesLimits, WorkItem, WorkKind, WorkResult } from './work.ts'
 
@@ -6,24 +7,37 @@ type Db = Kysely<JobsTables>
 
 export interface ClaimRequest {
   kind: WorkKind
-  /** The claim starts behind this lane; '' is the beginning. */
-  after: string
+  /** The claim starts with this lane or the first one behind it; '' is the beginning. */
+  from: string
   total: number
   perLane: number
-  /** Rows that these lanes may get instead of `perLane`. */
+  /** All lanes of one series together. Default: no limit of its own. */
+  perSeries?: number
+  /** Rows that these lanes and series may get instead. */
   rooms: ReadonlyMap<string, number>
+  /** Lanes behind which their series begin, by series. */
+  behind?: ReadonlyMap<string, string>
+  /** Rows of lanes of what is tried again. Default: no limit of its own. */
+  retries?: number
+  /** Lanes of these up to this one are left out. */
+  retriesBehind?: string
   token: string
   leaseSeconds: number
   now: Date
   /** This loop: of series with limits only its own are claimed. */
   worker?: string
+  /** In these lanes the claim begins with what is due since then. */
+  floors?: ReadonlyMap<string, Date>
 }
 
 export interface ClaimAnswer {
   claims: Claim[]
-  after: string
-  /** Every lane was looked at and nothing was left out for want of `total`. */
+  /** Where the next claim starts. */
+  from: string
+  /** Every lane was looked at. */
   complete: boolean
+  /** Work was moved so that another claim finds more. */
+  stirred: boolean
   /** Series with limits that were left out because nobody owns them. */
   ownable: string[]
 }
@@ -41,8 +55,9 @@ interface ClaimRow {
   ordered: boolean
   most_running: number | null
   per_second: number | null
-  next_after: string
+  next_from: string
   complete: boolean
+  stirred: boolean
   ownable: string[] | null
 }
 
@@ -51,10 +66,15 @@ const lanesPerClaim = 256
 
 export async function claimWork(db: Db, request: ClaimRequest): Promise<ClaimAnswer> {
   const claimedAt = performance.now()
-  const { rows } = await sql<ClaimRow>`select * from claim_work(
-    ${request.kind}, ${request.after}, ${lanesPerClaim}, ${request.total}, ${request.perLane},
-    ${[...request.rooms.keys()]}, ${[...request.rooms.values()]},
-    ${request.token}, ${request.leaseSeconds}, ${request.now}, ${request.worker ?? null})`.execute(db)
+  const { rows } = await sql<ClaimRow>`
+    select id, lane, tenant_id, product_id, ref, run_at, attempts, series, number, ordered, most_running,
+      per_second, next_from, complete, stirred, ownable
+    from claim_work(
+    ${request.kind}, ${request.from}, ${lanesPerClaim}, ${request.total}, ${request.perLane},
+    ${request.perSeries ?? request.total}, ${toObject(request.rooms)}, ${toObject(request.behind)},
+    ${request.retries ?? request.total}, ${request.retriesBehind ?? ''},
+    ${request.token}, ${request.leaseSeconds}, ${request.now}, ${request.worker ?? null},
+    ${toObject(request.floors)})`.execute(db)
   const claims = rows.flatMap((row) =>
     row.id === null
       ? []
@@ -63,10 +83,15 @@ export async function claimWork(db: Db, request: ClaimRequest): Promise<ClaimAns
   const [first] = rows
   return {
     claims,
-    after: first?.next_after ?? '',
+    from: first?.next_from ?? '',
     complete: first?.complete ?? true,
+    stirred: first?.stirred ?? false,
     ownable: first?.ownable ?? [],
   }
+}
+
+function toObject(map: ReadonlyMap<string, unknown> = new Map()): string {
+  return JSON.stringify(Object.fromEntries(map))
 }
 
 function limitsOf({ most_running: mostRunning, per_second: perSecond }: ClaimRow): SeriesLimits | undefined {
@@ -89,7 +114,7 @@ function toItem(kind: WorkKind, id: string, row: ClaimRow): WorkItem {
   }
 }
 
-interface HeldRow {
+export interface HeldRow {
   id: string
   token: string
 }
@@ -101,7 +126,10 @@ export async function extendWork(db: Db, claims: readonly Claim[], leaseSeconds:
     ${sorted.map((claim) => claim.item.id)}, ${sorted.map((claim) => claim.token)}, ${leaseSeconds})`.execute(
     db,
   )
-  return areHeld(claims, rows)
+  return areHeld(
+    claims.map((claim) => ({ claim })),
+    rows,
+  )
 }
 
 export interface Ending {
@@ -112,14 +140,24 @@ export interface Ending {
 
 /** @returns whether each claim was still held; nothing was done to the others. */
 export async function finishWork(db: Db, endings: readonly Ending[], now: Date): Promise<boolean[]> {
-  const sorted = sortById(endings, (ending) => ending.claim.item.id).map(toFinishRow)
-  const { rows } = await sql<HeldRow>`select id, token from finish_work(
-    ${sorted.map((row) => row.id)}, ${sorted.map((row) => row.token)}, ${sorted.map((row) => row.outcome)},
-    ${sorted.map((row) => row.runAt)}, ${sorted.map((row) => row.error)}, ${now})`.execute(db)
-  return areHeld(
-    endings.map((ending) => ending.claim),
-    rows,
-  )
+  const { rows } = await sql<HeldRow>`
+    select id, token from finish_work(${finishArguments(endings, now)})`.execute(db)
+  return areHeld(endings, rows)
+}
+
+/** What the function `finish_work` is called with: see `migrations/0012_finish_by_key.sql`. */
+export function finishArguments(endings: readonly Ending[], now: Date): RawBuilder<unknown> {
+  const rows = sortById(endings, (ending) => ending.claim.item.id).map(toFinishRow)
+  return sql`${textArray(rows.map((row) => row.id))}::text[],
+    ${uuidArray(rows.map((row) => row.token))}::uuid[], ${textArray(rows.map((row) => row.outcome))}::text[],
+    ${columnArray(
+      timestampArray,
+      rows.map((row) => row.runAt),
+    )}::timestamptz[],
+    ${columnArray(
+      textArray,
+      rows.map((row) => row.error),
+    )}::text[], ${now}::timestamptz`
 }
 
 function toFinishRow({ claim, result }: Ending) {
@@ -139,14 +177,19 @@ function outcomeOf(result: Ending['result']): 'done' | 'dead' | 'retry' | 'relea
   return result.kind
 }
 
-function areHeld(claims: readonly Claim[], rows: readonly HeldRow[]): boolean[] {
+export function areHeld(ended: ReadonlyArray<{ claim: Claim }>, rows: readonly HeldRow[]): boolean[] {
   const held = new Set(rows.map((row) => `${row.id} ${row.token}`))
-  return claims.map((claim) => held.has(`${claim.item.id} ${claim.token}`))
+  return ended.map(({ claim }) => held.has(`${claim.item.id} ${claim.token}`))
 }
 
 /** Statements that lock several rows do so in one order, or two of them could wait for each other. */
 function sortById<Entry>(entries: readonly Entry[], idOf: (entry: Entry) => string): Entry[] {
   return entries.toSorted((left, right) => (idOf(left) < idOf(right) ? -1 : 1))
+}
+
+/** @throws while the database does not answer. */
+export async function probe(db: Db): Promise<void> {
+  await sql`select 1`.execute(db)
 }
 
 /** Must run outside a transaction. Before PostgreSQL 17 only an owner may: then it does nothing. */

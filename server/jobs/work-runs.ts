@@ -1,26 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Kysely } from 'kysely'
-import type { Logger } from 'pino'
-import type { Database, Tables } from '#core/database.ts'
-import type { Claim, FinishedWork, WorkItem, WorkResult } from './work.ts'
-import { createFinisher, type Finisher } from './work-finish.ts'
+import type { Claim, WorkItem, WorkResult } from './work.ts'
+import { createFinisher, type Finisher, type FinisherOptions } from './work-finish.ts'
 import { keepLeases, type Run } from './work-leases.ts'
 
-export interface RunnerOptions<Detail = unknown> {
-  database: Database
+export interface RunnerOptions<Detail = unknown> extends FinisherOptions<Detail> {
   leaseSeconds: number
-  log: Logger
-  now(): Date
   /** Told of what runs soon, so that what it needs can be read at once. */
   expect?: (items: readonly WorkItem[]) => void
   /**
    * The signal aborts when the lease was lost or the worker stops; a run that goes on regardless keeps its slot.
    * Throwing means: again in a minute.
    */
-  run(item: WorkItem, signal: AbortSignal): Promise<WorkResult<Detail>>
-  /** Runs in the transaction that ends the work, only for results that were not refused by the fence. */
-  record?(db: Kysely<Tables>, finished: readonly FinishedWork<Detail>[]): Promise<void>
+  run(item: WorkItem, stop: Stop): Promise<WorkResult<Detail>>
 }
+
+/** Its signal is made when it is asked for: most work does not. */
+export type Stop = Pick<AbortController, 'signal'>
 
 /** Why a run was aborted while its lease still holds: the result is still taken. */
 export class WorkerStopped extends Error {
@@ -54,6 +49,8 @@ interface RunnerState<Detail> {
   options: RunnerOptions<Detail>
   finisher: Finisher<Detail>
   runs: Set<Run>
+  /** Runs, and results that are not stored yet: without their leases they would run again. */
+  leased: Set<Run>
   /** Runs, finishes and hand-backs under way. */
   active: Set<Promise<void>>
 }
@@ -68,10 +65,11 @@ export function createRunner<Detail>(options: RunnerOptions<Detail>, most: numbe
     options,
     finisher: createFinisher(options),
     runs: new Set(),
+    leased: new Set(),
     active: new Set(),
   }
   return {
-    start: (onTick) => keepLeases(options, state.runs, onTick),
+    start: (onTick) => keepLeases(options, state.leased, onTick),
     run: (claim) => runClaim(state, claim),
     giveBack: (claim) => track(state, state.finisher.giveBack(claim, 'release')),
     isBehind: () => state.finisher.pending() > most,
@@ -82,43 +80,51 @@ export function createRunner<Detail>(options: RunnerOptions<Detail>, most: numbe
 function runClaim<Detail>(state: RunnerState<Detail>, claim: Claim): Running {
   const run: Run = { claim, controller: new AbortController(), leasedAt: claim.claimedAt }
   state.runs.add(run)
-  const startedAt = state.options.now()
-  const began = performance.now()
+  state.leased.add(run)
   const freed = Promise.withResolvers<void>()
-  const ended = resultOf(state.options, run).then(async (result) => {
-    // It was handed back meanwhile.
-    if (!state.runs.delete(run)) return
-    const durationMs = Math.round(performance.now() - began)
-    const finishing = state.finisher.finish(claim, { item: claim.item, result, startedAt, durationMs })
-    freed.resolve()
-    await finishing
-  })
+  const ended = runToEnd(state, run, freed.resolve)
   track(state, ended)
   return { freed: freed.promise, ended }
 }
 
+async function runToEnd<Detail>(state: RunnerState<Detail>, run: Run, free: () => void): Promise<void> {
+  const { claim } = run
+  const startedAt = state.options.now()
+  const began = performance.now()
+  const result = await resultOf(state.options, run)
+  // It was handed back meanwhile.
+  if (!state.runs.delete(run)) return
+  const durationMs = Math.round(performance.now() - began)
+  const finishing = state.finisher.finish(claim, { item: claim.item, result, startedAt, durationMs })
+  free()
+  await finishing
+  state.leased.delete(run)
+}
+
 async function resultOf<Detail>(options: RunnerOptions<Detail>, run: Run): Promise<WorkResult<Detail>> {
   try {
-    return await options.run(run.claim.item, run.controller.signal)
+    return await options.run(run.claim.item, run.controller)
   } catch (error) {
     options.log.error({ err: error, work: run.claim.item.id }, 'work threw')
     return { kind: 'retry', runAt: new Date(options.now().getTime() + retryAfterThrowMs), counts: true }
   }
 }
 
-async function endRuns<Detail>({ runs, finisher, active }: RunnerState<Detail>, graceMs: number) {
+async function endRuns<Detail>(state: RunnerState<Detail>, graceMs: number): Promise<void> {
+  const { runs, leased, finisher, active } = state
   await settleWithin(active, graceMs)
   for (const run of runs) run.controller.abort(new WorkerStopped())
   await settleWithin(active, handBackMs)
   const handBacks = [...runs].map((run) => finisher.giveBack(run.claim, 'abandon'))
   runs.clear()
+  leased.clear()
   await settleWithin(handBacks, handBackMs)
   finisher.close()
 }
 
 function track<Detail>({ active }: RunnerState<Detail>, task: Promise<void>): void {
   active.add(task)
-  void task.finally(() => active.delete(task))
+  void task.then(() => active.delete(task))
 }
 
 export async function settleWithin(tasks: Iterable<Promise<unknown>>, timeoutMs: number): Promise<void> {

@@ -1,48 +1,75 @@
+import { createRecent, type Recent } from '#core/recent.ts'
 import {
   mayStart,
   nextStartInMs,
   noteClaim,
   noteEnd,
   noteStart,
-  roomsOf,
   type SeriesBook,
+  seriesOf,
 } from './series-limits.ts'
 import type { Claim } from './work.ts'
+import { type Conduct, createConduct, isBrief, noteRun } from './work-conduct.ts'
+import { type Share, type Standing, standingOf, worseOf } from './work-shares.ts'
 
 /**
- * Who may run. A lane may have as many running as there are slots left free, and never more than its cap: the
- * first lane that hangs gets half of the slots, the next a quarter, and no number of them gets all. A few claimed
- * rows wait in memory, so that a slot which gets free is taken without a round trip.
+ * Who may run: lanes take turns, within the share of each and of its series. A few claimed rows wait in memory, so that
+ * a slot which gets free is taken without a round trip; never more than four times as many as there are slots.
  */
 export interface Slots {
   count: number
   laneCap: number
   running: number
+  waiting: number
   lanes: Map<string, Lane>
   /** Names of lanes with waiting claims; the first has the next turn. */
   turns: Set<string>
-  /** Series of what runs or waits, by name. */
+  /** Series of what runs or waits. */
   series: SeriesBook
-  /** Running attempts that are not first ones: they never take more than half of the slots. */
-  retrying: number
+  /** Attempts that are not first ones: never more than half of the slots run them. */
+  retries: Counted & {
+    /** The next claim takes them from behind this lane on; '' is the beginning. */
+    behind: string
+  }
+  /** When runs started, by the monotonic clock in milliseconds. */
+  startedAt: Map<Claim, number>
+  /** How all runs did lately, and those of each lane and series, by name. */
+  conduct: Conduct
+  conducts: Recent<string, Conduct>
 }
 
-interface Lane {
+interface Counted {
+  running: number
+  waiting: number
+  /** The last claim left some out: the table may hold more. */
+  more: boolean
+}
+
+export interface Lane {
   running: number
   waiting: Claim[]
+  conduct: Conduct
   /** The last claim gave it all it had room for: the table may hold more. */
   more: boolean
 }
 
-export interface Demand {
-  total: number
-  perLane: number
-  /** What lanes that have claims already may get instead of `perLane`. */
-  rooms: Map<string, number>
-}
+/** So long an idle lane is known. */
+const rememberedMs = 60_000
 
 export function createSlots(count: number, laneCap: number): Slots {
-  return { count, laneCap, running: 0, lanes: new Map(), turns: new Set(), series: new Map(), retrying: 0 }
+  return {
+    count,
+    laneCap,
+    running: 0,
+    waiting: 0,
+    lanes: new Map(),
+    turns: new Set(),
+    series: new Map(),
+    retries: { running: 0, waiting: 0, more: false, behind: '' },
+    startedAt: new Map(),
+    conduct: createConduct(),
+    conducts: createRecent({ most: 10_000, forMs: rememberedMs }),
+  }
 }
 
 /** What runs beyond a smaller size ends as it would have. */
@@ -51,69 +78,81 @@ export function resizeSlots(slots: Slots, size: { slots: number; laneCap: number
   slots.laneCap = size.laneCap
 }
 
-/** What to claim now; undefined while no slot is free. */
-export function findDemand(slots: Slots): Demand | undefined {
-  if (slots.running >= slots.count) return undefined
-  const perLane = shareOf(slots) + aheadOf(slots)
-  const rooms = roomsOf(slots.series, performance.now())
-  for (const [name, lane] of slots.lanes) {
-    const room = Math.max(0, perLane - lane.running - lane.waiting.length)
-    lane.more = room === 0
-    rooms.set(name, room)
-  }
-  return { total: slots.count - slots.running + aheadInAll(slots), perLane, rooms }
-}
-
-export function addClaims(slots: Slots, demand: Demand, claims: readonly Claim[]): void {
-  for (const [name, added] of Map.groupBy(claims, (claim) => claim.item.lane)) {
-    const lane = slots.lanes.get(name) ?? { running: 0, waiting: [], more: false }
-    lane.waiting.push(...added)
-    for (const claim of added) noteClaim(slots.series, claim, performance.now())
-    lane.more =
-      added.length >= (demand.rooms.get(name) ?? demand.perLane) ||
-      added.some(({ limits }) => typeof limits?.mostRunning === 'number')
-    slots.lanes.set(name, lane)
-    slots.turns.add(name)
-  }
-}
-
 /** Takes a slot for the next claim, lanes taking turns; undefined when none may run now. */
 export function takeSlot(slots: Slots): Claim | undefined {
+  if (slots.running >= slots.count) return undefined
+  const shares = sharesOf(slots)
+  let borrower: string | undefined
+  let isSomeoneShort = false
   for (const name of slots.turns) {
-    const lane = slots.lanes.get(name)
-    const [next] = lane?.waiting ?? []
-    if (!lane || !next || !mayTakeSlot(slots, lane, next)) continue
-    lane.waiting.shift()
-    slots.turns.delete(name)
-    if (lane.waiting.length > 0) slots.turns.add(name)
-    countStart(slots, lane, next)
-    return next
+    const standing = standingOfNext(slots, name, shares)
+    if (standing === 'entitled') return startNext(slots, name, shares)
+    if (standing === 'borrowing') borrower ??= name
+    isSomeoneShort ||= standing === 'short'
   }
-  return undefined
+  return borrower === undefined || isSomeoneShort ? undefined : startNext(slots, borrower, shares)
+}
+
+/** Of the next claim of a lane; one that its limits keep from starting is `full`. */
+export function standingOfNext(slots: Slots, name: string, shares: Shares): Standing {
+  const { now } = shares
+  const lane = slots.lanes.get(name)
+  const [next] = lane?.waiting ?? []
+  const series = next && slots.series.get(seriesOf(next.item))
+  if (!lane || !next || !series || !mayStart(series, now)) return 'full'
+  if (isRetry(next) && slots.retries.running >= mostRetries(slots)) return 'full'
+  return worseOf(standingOf(series, shares.series, now), standingOf(lane, shares.lane, now))
+}
+
+function startNext(slots: Slots, name: string, { now }: Shares): Claim | undefined {
+  const lane = laneOf(slots, name)
+  const next = lane.waiting.shift()
+  slots.turns.delete(name)
+  if (lane.waiting.length > 0) slots.turns.add(name)
+  if (next !== undefined) countStart(slots, lane, next, now)
+  return next
 }
 
 /** Takes note of a claim that runs already, started by somebody else. */
 export function addRunning(slots: Slots, claim: Claim): void {
-  const lane = slots.lanes.get(claim.item.lane) ?? { running: 0, waiting: [], more: false }
-  slots.lanes.set(claim.item.lane, lane)
-  noteClaim(slots.series, claim, performance.now())
-  countStart(slots, lane, claim)
+  noteClaims(slots, [claim])
+  countStart(slots, laneOf(slots, claim.item.lane), claim, performance.now())
 }
 
-function countStart(slots: Slots, lane: Lane, claim: Claim): void {
+export function noteClaims(slots: Slots, claims: readonly Claim[]): void {
+  const now = performance.now()
+  for (const claim of claims) noteClaim(slots.series, claim, (series) => conductOf(slots, series), now)
+  slots.waiting += claims.length
+  slots.retries.waiting += claims.filter(isRetry).length
+}
+
+export function laneOf(slots: Slots, name: string): Lane {
+  const known = slots.lanes.get(name)
+  if (known !== undefined) return known
+  const lane = { running: 0, waiting: [], conduct: conductOf(slots, name), more: false }
+  slots.lanes.set(name, lane)
+  return lane
+}
+
+function conductOf({ conducts }: Slots, name: string): Conduct {
+  return conducts.get(name) ?? createConduct()
+}
+
+function countStart(slots: Slots, lane: Lane, claim: Claim, now: number): void {
   lane.running += 1
   slots.running += 1
-  if (isRetry(claim)) slots.retrying += 1
-  noteStart(slots.series, claim.item.series)
+  slots.startedAt.set(claim, now)
+  noteStart(slots.series, claim.item)
+  countWaitOver(slots, claim)
+  if (isRetry(claim)) slots.retries.running += 1
 }
 
-function mayTakeSlot(slots: Slots, lane: Lane, claim: Claim): boolean {
-  if (lane.running >= shareOf(slots)) return false
-  if (isRetry(claim) && slots.retrying >= Math.ceil(slots.count / 2)) return false
-  return mayStart(slots.series, claim.item.series, performance.now())
+function countWaitOver(slots: Slots, claim: Claim): void {
+  slots.waiting -= 1
+  if (isRetry(claim)) slots.retries.waiting -= 1
 }
 
-function isRetry({ item }: Claim): boolean {
+export function isRetry({ item }: Claim): boolean {
   return item.series !== null && item.attempt > 1
 }
 
@@ -122,21 +161,46 @@ export function isBusy(slots: Slots): boolean {
   return slots.running >= slots.count / 2
 }
 
+/** So little waits, in all or of its series, that a claim for more can't wait. */
+export function isRunningDry(slots: Slots, { item }: Claim): boolean {
+  const waiting = slots.series.get(seriesOf(item))?.waiting ?? 0
+  return slots.waiting < slots.count || waiting <= aheadInAll(slots) / slots.series.size / 8
+}
+
 /** Milliseconds until a slot may be taken that only a rate keeps free; undefined when there is none. */
 export function nextTurnInMs(slots: Slots): number | undefined {
   return nextStartInMs(slots.series, performance.now())
 }
 
-/** @returns whether the lane is worth another claim. */
-export function freeSlot(slots: Slots, claim: Claim): boolean {
+/** `hasRun`: false of what was given back instead. @returns whether its lane or series is worth another claim. */
+export function freeSlot(slots: Slots, claim: Claim, hasRun = true): boolean {
+  const now = performance.now()
+  const { item } = claim
+  const lane = slots.lanes.get(item.lane)
+  const series = slots.series.get(seriesOf(item))
   slots.running -= 1
-  if (isRetry(claim)) slots.retrying -= 1
-  noteEnd(slots.series, claim.item.series, true)
-  const lane = slots.lanes.get(claim.item.lane)
-  if (!lane) return false
-  lane.running -= 1
-  if (lane.running === 0 && lane.waiting.length === 0) slots.lanes.delete(claim.item.lane)
-  return lane.more && lane.waiting.length <= aheadOf(slots) / 2
+  if (isRetry(claim)) slots.retries.running -= 1
+  noteEnd(slots.series, item, true)
+  if (lane) lane.running -= 1
+  const startedAt = slots.startedAt.get(claim)
+  slots.startedAt.delete(claim)
+  if (!lane || !series) return false
+  series.stuck = false
+  if (hasRun) {
+    const durationMs = now - (startedAt ?? now)
+    noteRun(slots.conduct, durationMs, now)
+    noteRun(lane.conduct, durationMs, now)
+    if (series.conduct !== lane.conduct) noteRun(series.conduct, durationMs, now)
+  }
+  // As long as anything of them runs they are at hand.
+  if (lane.running === 0) slots.conducts.set(item.lane, lane.conduct)
+  if (series.running === 0) slots.conducts.set(seriesOf(item), series.conduct)
+  if (lane.running === 0 && lane.waiting.length === 0) slots.lanes.delete(item.lane)
+  return (
+    (lane.more && lane.waiting.length <= aheadInAll(slots) / slots.lanes.size / 2) ||
+    (series.more && series.waiting <= aheadInAll(slots) / slots.series.size / 2) ||
+    (isRetry(claim) && slots.retries.more)
+  )
 }
 
 /** Takes waiting claims out again, without starting them. */
@@ -146,7 +210,10 @@ export function dropWaiting(slots: Slots, isDropped: (claim: Claim) => boolean):
     const lane = slots.lanes.get(name)
     if (!lane) continue
     const out = lane.waiting.filter(isDropped)
-    for (const claim of out) noteEnd(slots.series, claim.item.series, false)
+    for (const claim of out) {
+      noteEnd(slots.series, claim.item, false)
+      countWaitOver(slots, claim)
+    }
     dropped.push(...out)
     lane.waiting = lane.waiting.filter((claim) => !isDropped(claim))
     if (lane.waiting.length > 0) continue
@@ -156,15 +223,27 @@ export function dropWaiting(slots: Slots, isDropped: (claim: Claim) => boolean):
   return dropped
 }
 
-function shareOf(slots: Slots): number {
-  return Math.min(slots.laneCap, slots.count - slots.running)
+export interface Shares {
+  lane: Share
+  series: Share
+  /** Milliseconds of the monotonic clock. */
+  now: number
 }
 
-/** Claimed rows that a lane may have waiting: the fewer lanes, the more, so that claims stay large. */
-function aheadOf(slots: Slots): number {
-  return Math.min(Math.ceil(aheadInAll(slots) / Math.max(slots.lanes.size, 1)), Math.ceil(slots.laneCap / 2))
+export function sharesOf({ count, running, laneCap, lanes, series }: Slots): Shares {
+  const common = { count, free: count - running, laneCap }
+  return {
+    lane: { ...common, sharers: Math.max(lanes.size, 1), most: laneCap },
+    series: { ...common, sharers: Math.max(series.size, 1), most: Math.ceil((count * 3) / 4) },
+    now: performance.now(),
+  }
 }
 
-function aheadInAll(slots: Slots): number {
-  return 2 * slots.count
+export function mostRetries(slots: Slots): number {
+  return Math.ceil(slots.count / 2)
+}
+
+/** Claimed rows that may wait: more while runs are brief, for which claims are large. */
+export function aheadInAll({ count, conduct, running }: Slots): number {
+  return (isBrief(conduct, running, performance.now()) ? 4 : 2) * count
 }

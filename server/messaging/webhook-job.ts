@@ -5,7 +5,7 @@ import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJob, wakeWork } from '#jobs'
-import { loadWebhook, type LoadedWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
+import { type LoadedWebhook, recallWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
 import { recordEvents } from '#webhooks/outbound'
 import { receiveMessage } from './inbound-messages.ts'
 import { messagingWebhookUrl, requireMessagingProvider } from './provider-registry.ts'
@@ -74,9 +74,7 @@ interface Reading {
 
 /** Takes every report it can: one that fails does not cost the others, and is tried again with them all, which they survive. */
 async function readReports(context: Context, scope: TenantScope, reading: Reading): Promise<void> {
-  const { row, webhook } = await context.database.asTenant(scope, (db) =>
-    loadWebhook(context, db, scope, reading.webhookId),
-  )
+  const { row, webhook } = await recallWebhook(context, scope, reading.webhookId)
   const origin = originOf(row)
   const unmatched: number[] = []
   const failures: unknown[] = []

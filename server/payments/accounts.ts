@@ -23,6 +23,12 @@ export interface Account {
   lastAnswer: () => RecordedAnswer | undefined
 }
 
+/** What is written down of where a payment began. */
+export interface Beginning {
+  connection_id: string
+  provider: string
+}
+
 /**
  * The account that a payment began with. Where its credentials were replaced by others of the same account, or are
  * gone, the tenant's present ones are taken: refunds come months later, keys are rotated meanwhile.
@@ -32,19 +38,54 @@ export async function openAccount(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
-  { connection_id: connectionId, provider: providerId }: { connection_id: string; provider: string },
+  beginning: Beginning,
 ): Promise<Account> {
-  const provider = requirePaymentProvider(providerId)
-  const [newest] = await openConnectionsOfProvider(context, db, scope, 'payments', provider)
-  const own = await openConnection(context, db, scope, connectionId, requirePaymentProvider).catch(refuseOnly)
-  const identity = own && provider.accountOf?.(own.credentials)
-  const isRotated = identity !== undefined && newest && provider.accountOf?.(newest.credentials) === identity
-  const chosen = isRotated ? newest : (own ?? newest)
+  const provider = requirePaymentProvider(beginning.provider)
+  const known = await openConnectionsOfProvider(context, db, scope, 'payments', provider)
+  const account = accountAmong(context, scope, beginning, known)
+  if (account !== undefined) return account
+  const own = await openConnection(context, db, scope, beginning.connection_id, requirePaymentProvider).catch(
+    refuseOnly,
+  )
+  const chosen = presentOne(provider, own, known[0])
   if (chosen === undefined) {
     const text = `Tenant ${scope.tenantId} has no account at ${provider.title} any more. Set one with POST /payments/config/provider.`
     throw new PipeError('connection_missing', 422, text)
   }
   return toAccount(context, scope, chosen)
+}
+
+/** `openAccount` where the connections of the provider, newest first, were read: undefined if its own is not among them. */
+export function accountAmong(
+  context: Context,
+  scope: TenantScope,
+  beginning: Beginning,
+  connections: readonly OpenConnection<unknown>[],
+): Account | undefined {
+  const own = connections.find(({ id }) => id === beginning.connection_id)
+  const chosen = own && presentOne(requirePaymentProvider(beginning.provider), own, connections[0])
+  return chosen && toAccount(context, scope, chosen)
+}
+
+function presentOne(
+  provider: PaymentProvider,
+  own: OpenConnection<unknown> | undefined,
+  newest: OpenConnection<unknown> | undefined,
+): OpenConnection<unknown> | undefined {
+  const identity = own && provider.accountOf?.(own.credentials)
+  const isRotated = identity !== undefined && newest && provider.accountOf?.(newest.credentials) === identity
+  return isRotated ? newest : (own ?? newest)
+}
+
+/** Those a tenant has at the same provider beside one, newest first, closed ones too. */
+export async function openOtherAccounts(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  { provider, connectionId }: Account,
+): Promise<Account[]> {
+  const known = await openConnectionsOfProvider(context, db, scope, 'payments', provider)
+  return known.filter(({ id }) => id !== connectionId).map((one) => toAccount(context, scope, one))
 }
 
 /** A connection that is gone or can't be read is none; anything else is a fault. */

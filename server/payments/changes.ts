@@ -86,26 +86,39 @@ export async function refundPayment(
   const { idempotencyKey, ...request } = wish
   await readWhereNothingIsKept(context, scope, paymentId)
   let refundId = ''
+  let stored: RefundRow | undefined
   const payment = await changePayment(context, scope, paymentId, {
     name: 'refund',
     request,
     idempotencyKey,
     prepare: async (db, current, account) => {
       const refund = await storeRefund(context, db, scope, current, account, request)
-      refundId = refund.row.id
+      stored = refund.row
+      refundId = stored.id
       return prepareOperation(context, db, scope, current, account, {
         kind: 'refund',
-        amount: refund.row.amount,
+        amount: stored.amount,
         refundId,
         isFull: refund.isFull,
       })
     },
     onKnown: (key) => void (refundId = key),
   })
-  const refunds = await context.database.asTenant(scope, (db) => listRefunds(db, scope.tenantId, paymentId))
+  const refunds = await readRefunds(context, scope, paymentId, stored)
   const refund = refunds.find(({ id }) => id === refundId)
   if (refund === undefined) throw notFound('refund', refundId)
   return { refund, payment }
+}
+
+/** What was stored here has been asked of the provider: an error would tell that it was not. */
+function readRefunds(
+  context: Context,
+  scope: TenantScope,
+  paymentId: string,
+  stored: RefundRow | undefined,
+): Promise<RefundRow[]> {
+  const read = context.database.asTenant(scope, (db) => listRefunds(db, scope.tenantId, paymentId))
+  return stored === undefined ? read : read.catch(() => [stored])
 }
 
 async function readWhereNothingIsKept(

@@ -3,7 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJobs, wakeWork } from '#jobs'
 import { findProductsOf } from '#tenants'
-import { endAbandonedMethod } from './methods/methods.ts'
+import { endAbandonedMethod } from './methods/finishing.ts'
 import { listPendingMethods } from './methods/queries.ts'
 import { takeDuePayments } from './queries.ts'
 import { lookAtPayment } from './recovery.ts'
@@ -55,8 +55,22 @@ export const sweep: JobDefinition<z.infer<typeof nothing>> = {
 }
 
 const abandonedMs = 60 * 60 * 1000
+const hourMs = 60 * 60 * 1000
 
-/** Ends methods that nobody will finish any more. */
+const MethodRef = z.strictObject({ method_id: z.string() })
+
+/** Ends one method that nobody will finish any more. */
+export const endMethod: JobDefinition<z.infer<typeof MethodRef>> = {
+  name: 'payments.end_method',
+  payload: MethodRef,
+  attempts: 3,
+  timeoutSeconds: 120,
+  run: async (context, { method_id: id }, { scope }) => {
+    if (scope !== undefined) await endAbandonedMethod(context, scope, id)
+  },
+}
+
+/** Finds methods that nobody will finish any more: each its own job, so that none waits for one that can't be asked. */
 export const endAbandoned: JobDefinition<z.infer<typeof nothing>> = {
   name: 'payments.end_abandoned_methods',
   payload: nothing,
@@ -64,11 +78,27 @@ export const endAbandoned: JobDefinition<z.infer<typeof nothing>> = {
   timeoutSeconds: 120,
   schedule: '*/10 * * * *',
   run: async (context) => {
-    const before = new Date(context.now().getTime() - abandonedMs)
-    const pending = await listPendingMethods(context.database.system, before, batch)
-    for (const { id, scope } of await withScopes(context, pending))
-      await endAbandonedMethod(context, scope, id)
+    let last: string | undefined
+    do last = await sweepMethods(context, last)
+    while (last !== undefined)
   },
+}
+
+/** @returns the last of those found, where there may be more after it */
+async function sweepMethods(context: Context, after: string | undefined): Promise<string | undefined> {
+  const now = context.now()
+  const before = new Date(now.getTime() - abandonedMs)
+  const pending = await listPendingMethods(context.database.system, { before, after, limit: batch })
+  const hour = Math.floor(now.getTime() / hourMs)
+  const jobs = (await withScopes(context, pending)).map(({ id, scope }) => ({
+    payload: { method_id: id },
+    scope,
+    traceId: scope.traceId,
+    key: `end_method/${id}/${hour}`,
+  }))
+  if (jobs.length > 0) await context.database.asSystem((db) => enqueueJobs(db, endMethod, jobs, now))
+  wakeWork('job')
+  return pending.length === batch ? pending.at(-1)?.id : undefined
 }
 
 async function sweepPayments(context: Context): Promise<number> {

@@ -1,4 +1,5 @@
-import { checkPayment, checkSubscription, endAbandoned, sweep } from './janitor.ts'
+import { checkPayment, checkSubscription, endAbandoned, endMethod, sweep } from './janitor.ts'
+import { finishMethod } from './methods/finishing.ts'
 import { reconcile, reconcileDaily } from './reconciliation.ts'
 import { forgetPaymentLog } from './retention.ts'
 import { readWebhook, readWebhookLater } from './webhook-job.ts'
@@ -8,6 +9,8 @@ export const jobs = [
   readWebhookLater,
   sweep,
   endAbandoned,
+  endMethod,
+  finishMethod,
   checkPayment,
   checkSubscription,
   reconcile,

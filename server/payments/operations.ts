@@ -10,8 +10,8 @@ import { traceOf } from './events.ts'
 import { deadlineOf, longestWaitMs, mostTries, type Operation } from './operation.ts'
 import { type LogEntry, timeCall, writeLog } from './payment-log.ts'
 import type { MethodChoice, PaymentSnapshot, RefundSnapshot } from './providers/provider.ts'
-import { type PaymentRow, updatePayment } from './queries.ts'
-import { settleAtOnce, settleOperation } from './settlement.ts'
+import { findPayment, type PaymentRow, updatePayment } from './queries.ts'
+import { type EndedCall, settleAtOnce, settleOperation } from './settlement.ts'
 
 export interface CallResult {
   snapshot?: PaymentSnapshot
@@ -136,11 +136,49 @@ export async function performCall(
   call: PreparedCall,
 ): Promise<PerformedCall> {
   const ended = { ...call, ...(await timeCall(() => tryCall(call), call.account.lastAnswer)) }
+  const follow = () => settle(context, scope, ended)
+  const payment = await orAsItStands(context, scope, call.payment, { follow, find: findPayment })
+  return { payment, outcome: ended.outcome }
+}
+
+async function settle(
+  context: Context,
+  scope: TenantScope,
+  ended: EndedCall,
+): Promise<PaymentRow | undefined> {
   const atOnce = await settleAtOnce(context, scope, ended)
-  if (atOnce !== undefined) return { payment: atOnce, outcome: ended.outcome }
+  if (atOnce !== undefined) return atOnce
   const payment = await context.database.asTenant(scope, (db) => settleOperation(context, db, scope, ended))
   wakeWork('delivery')
-  return { payment, outcome: ended.outcome }
+  return payment
+}
+
+interface Following<Row> {
+  follow: () => Promise<Row | undefined>
+  find: (db: Kysely<Tables>, tenantId: string, id: string) => Promise<Row | undefined>
+}
+
+/**
+ * What follows a call that was made. Where that fails, its subject is answered as it stands, or as it was before where
+ * the database can't be asked: an error would tell that nothing happened, and the janitor finds out what did.
+ */
+export async function orAsItStands<Row extends { id: string }>(
+  context: Context,
+  scope: TenantScope,
+  before: Row,
+  { follow, find }: Following<Row>,
+): Promise<Row | undefined> {
+  try {
+    return await follow()
+  } catch (error) {
+    const { id } = before
+    context.log.error(
+      { err: error, subject: id },
+      'what followed a call could not be written down; it is looked up',
+    )
+    const read = context.database.readAsTenant(scope, (db) => find(db, scope.tenantId, id))
+    return (await read.catch(() => undefined)) ?? before
+  }
 }
 
 export interface TriedCall<Done> {

@@ -46,7 +46,11 @@ export async function logRead(
   entry: LogEntry,
   call: FinishedCall,
 ): Promise<void> {
-  await insertLog(db, { ...toLogRow(context, scope, entry), ...endOf(call, entry.note) })
+  await insertLog(db, toReadRow(context, scope, entry, call))
+}
+
+export function toReadRow(context: Context, scope: TenantScope, entry: LogEntry, call: FinishedCall): LogRow {
+  return { ...toLogRow(context, scope, entry), ...endOf(call, entry.note) }
 }
 
 export interface FinishedCall {

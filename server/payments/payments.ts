@@ -13,11 +13,12 @@ import { deadlineOf } from './operation.ts'
 import { type PreparedCall, toCall, toLogEntry, toOperation } from './operations.ts'
 import { toLogRow } from './payment-log.ts'
 import { waitForOperation } from './operation-wait.ts'
-import type { MethodChoice } from './providers/provider.ts'
-import { insertPaymentWithCall, type LogRow, type PaymentRow } from './queries.ts'
+import { insertPaymentsWithCalls } from './joint-queries.ts'
+import type { LogRow, PaymentRow } from './queries.ts'
 import { runOperation } from './recovery.ts'
-import { routePayment } from './routing.ts'
+import { recallAccount, type Route, routePayment } from './routing.ts'
 import type { NewCheckout, NewPayment } from './schema.ts'
+import { storeTogether } from './joint-writes.ts'
 
 export interface TakeOptions {
   idempotencyKey?: string | undefined
@@ -44,10 +45,29 @@ export async function createPayment(
   { idempotencyKey }: TakeOptions = {},
 ): Promise<PaymentRow> {
   if (idempotencyKey !== undefined) return createOnce(context, scope, input, idempotencyKey)
-  const { database } = context
-  const { call, log } = await database.readAsTenant(scope, (db) => prepare(context, db, scope, input))
-  await database.asTenantOnce(scope, (db) => insertPaymentWithCall(db, call.payment, log))
+  const call = (await storeAsBefore(context, scope, input)) ?? (await storeAnew(context, scope, input))
   return (await runOperation(context, scope, call)).payment
+}
+
+/** By the route of the last such payment, in one round trip. Undefined where that has changed, or can't take it. */
+async function storeAsBefore(
+  context: Context,
+  scope: TenantScope,
+  input: PaymentInput,
+): Promise<PreparedCall | undefined> {
+  const recalled = recallAccount(context, scope, input)
+  if (recalled === undefined) return undefined
+  const { call, log, faults } = prepare(context, scope, input, recalled)
+  const written = { payment: call.payment, call: log }
+  const isStored = faults.length === 0 && (await storeTogether(context, scope, written, recalled.route))
+  return isStored ? call : undefined
+}
+
+async function storeAnew(context: Context, scope: TenantScope, input: PaymentInput): Promise<PreparedCall> {
+  const route = await context.database.readAsTenant(scope, (db) => routePayment(context, db, scope, input))
+  const { call, log } = prepareOrRefuse(context, scope, input, route)
+  await storeTogether(context, scope, { payment: call.payment, call: log })
+  return call
 }
 
 async function createOnce(
@@ -76,35 +96,48 @@ export async function storePayment(
   scope: TenantScope,
   input: PaymentInput,
 ): Promise<PreparedCall> {
-  const { call, log } = await prepare(context, db, scope, input)
-  await insertPaymentWithCall(db, call.payment, log)
+  const route = await routePayment(context, db, scope, input)
+  const { call, log } = prepareOrRefuse(context, scope, input, route)
+  await insertPaymentsWithCalls(db, [{ payment: call.payment, call: log }])
   return call
 }
 
-/** Chooses the account and checks all that can be checked; writes nothing. */
-async function prepare(
+interface Prepared {
+  call: PreparedCall
+  log: LogRow
+  /** Why its provider certainly can't take it. */
+  faults: FieldError[]
+}
+
+function prepare(
   context: Context,
-  db: Kysely<Tables>,
   scope: TenantScope,
   input: PaymentInput,
-): Promise<{ call: PreparedCall; log: LogRow }> {
-  const { account, saved } = await routePayment(context, db, scope, input)
+  { account, saved }: Route,
+): Prepared {
   const payment = toRow(context, scope, input, account)
-  refuseImpossible(context, payment, account, saved)
   const wanted = { kind: 'create' as const, ...(saved !== undefined && { saved }) }
   const log = toLogRow(context, scope, toLogEntry(payment, wanted))
   const operation = toOperation(context, payment, wanted, log.id)
   const row = { ...payment, operation: JSON.stringify(operation), check_at: deadlineOf(context) }
-  return { call: toCall(context, row, account, operation, wanted), log }
+  const faults = listFaults(context, payment, account, saved)
+  return { call: toCall(context, row, account, operation, wanted), log, faults }
 }
 
 /** What a provider certainly can't do is told before anything is stored. */
-function refuseImpossible(
+function prepareOrRefuse(context: Context, scope: TenantScope, input: PaymentInput, route: Route): Prepared {
+  const prepared = prepare(context, scope, input, route)
+  const { title } = route.account.provider
+  if (prepared.faults.length === 0) return prepared
+  throw invalidRequest(`${title} can't take this payment; see errors.`, prepared.faults)
+}
+
+function listFaults(
   context: Context,
   payment: PaymentRow,
   { provider, context: { credentials } }: Account,
-  saved: Extract<MethodChoice, { kind: 'saved' }> | undefined,
-): void {
+  saved: Route['saved'],
+): FieldError[] {
   const errors: FieldError[] = []
   const { capabilities, title } = provider
   const problem = wireProblem(payment.amount, payment.currency, { title, wire: capabilities.wire })
@@ -127,7 +160,7 @@ function refuseImpossible(
     const command = isDirect ? toPaymentCommand(context, payment, saved) : toCheckoutCommand(context, payment)
     errors.push(...(provider.checkPayment?.(command, credentials) ?? []))
   }
-  if (errors.length > 0) throw invalidRequest(`${title} can't take this payment; see errors.`, errors)
+  return errors
 }
 
 const shortestPageMs = 5 * 60 * 1000

@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from 'kysely'
+import { type Kysely, type Selectable, sql, type Updateable } from 'kysely'
 import { firstIdOf } from '#core/ids.ts'
 import type { PaymentsTables } from './tables.ts'
 
@@ -8,64 +8,60 @@ export type PaymentChange = Updateable<PaymentsTables['payments']>
 export type RefundRow = Selectable<PaymentsTables['payment_refunds']>
 export type LogRow = Selectable<PaymentsTables['payment_log']>
 
+/** Every column by its name: whole rows can't be prepared, see `core/prepared-statements.ts`. */
+const paymentColumns: Record<keyof PaymentRow, true> = {
+  id: true,
+  tenant_id: true,
+  provider: true,
+  connection_id: true,
+  flow: true,
+  status: true,
+  amount: true,
+  currency: true,
+  capture: true,
+  captured: true,
+  refunded: true,
+  provider_payment_id: true,
+  provider_checkout_id: true,
+  checkout_id: true,
+  items: true,
+  subscription_id: true,
+  method_id: true,
+  reference: true,
+  description: true,
+  customer: true,
+  metadata: true,
+  installments: true,
+  return_url: true,
+  cancel_url: true,
+  return_token: true,
+  method_token: true,
+  action: true,
+  method: true,
+  failure: true,
+  dispute: true,
+  details: true,
+  windows: true,
+  operation: true,
+  told: true,
+  check_at: true,
+  expires_at: true,
+  trace_id: true,
+  created_at: true,
+  authorized_at: true,
+  confirmed_at: true,
+  ended_at: true,
+  updated_at: true,
+}
+export const allColumns = sql.raw(Object.keys(paymentColumns).join(', '))
+
 export async function insertPayment(db: Db, row: PaymentRow): Promise<void> {
   await db.insertInto('payments').values(row).execute()
-}
-
-/** A payment with the call that will be made for it, in one statement. */
-export async function insertPaymentWithCall(db: Db, row: PaymentRow, call: LogRow): Promise<void> {
-  // As JSON: sixty parameters cost more to write and to plan than the rows to store.
-  await sql`
-    with call as (
-      insert into payment_log select * from jsonb_populate_record(null::payment_log, ${JSON.stringify(call)})
-    )
-    insert into payments select * from jsonb_populate_record(null::payments, ${JSON.stringify(row)})`.execute(
-    db,
-  )
 }
 
 export interface CallEnd {
   logId: string
   change: Updateable<PaymentsTables['payment_log']>
-}
-
-/**
- * Writes how a call ended, what that makes of its payment and the events that follow, in one statement, if nobody
- * touched the payment since it was read as `known`. @returns how many deliveries were opened; undefined when
- * somebody did, and nothing was written.
- */
-export async function changeUntouched(
-  db: Db,
-  known: PaymentRow,
-  change: PaymentChange,
-  call: CallEnd,
-  recording: RawBuilder<number>,
-): Promise<number | undefined> {
-  const row = await db
-    .with('moved', (inner) =>
-      inner
-        .updateTable('payments')
-        .set(change)
-        .where('tenant_id', '=', known.tenant_id)
-        .where('id', '=', known.id)
-        .where('operation', '=', known.operation)
-        .where('status', '=', known.status)
-        .where('told', '=', known.told)
-        .where('updated_at', '=', known.updated_at)
-        .returning('id'),
-    )
-    .with('ended', (inner) =>
-      inner
-        .updateTable('payment_log')
-        .set(call.change)
-        .where('tenant_id', '=', known.tenant_id)
-        .where('id', '=', call.logId)
-        .where((where) => where.exists(where.selectFrom('moved').select('moved.id'))),
-    )
-    .selectFrom('moved')
-    .select(recording.as('opened'))
-    .executeTakeFirst()
-  return row?.opened
 }
 
 /** Writes how a call ended and locks what it was about, in one statement. */
@@ -137,20 +133,18 @@ export async function findPaymentBy(
   ids: ProviderIds,
 ): Promise<PaymentRow | undefined> {
   const { paymentId, providerPaymentId, providerCheckoutId } = ids
-  const query = db
-    .selectFrom('payments')
-    .selectAll()
-    .where('tenant_id', '=', tenantId)
-    .where('provider', '=', provider)
-  if (providerPaymentId !== undefined) {
-    const found = await query.where('provider_payment_id', '=', providerPaymentId).executeTakeFirst()
-    if (found !== undefined) return found
+  const find = async (column: keyof PaymentRow, id: string | undefined) => {
+    if (id === undefined) return undefined
+    const { rows } = await sql<PaymentRow>`
+      select ${allColumns} from payments
+      where tenant_id = ${tenantId} and provider = ${provider} and ${sql.ref(column)} = ${id}`.execute(db)
+    return rows[0]
   }
-  if (providerCheckoutId !== undefined) {
-    const found = await query.where('provider_checkout_id', '=', providerCheckoutId).executeTakeFirst()
-    if (found !== undefined) return found
-  }
-  return paymentId === undefined ? undefined : query.where('id', '=', paymentId).executeTakeFirst()
+  return (
+    (await find('provider_payment_id', providerPaymentId)) ??
+    (await find('provider_checkout_id', providerCheckoutId)) ??
+    (await find('id', paymentId))
+  )
 }
 
 export function findPaymentByReturnToken(db: Db, token: string): Promise<PaymentRow | undefined> {
@@ -206,8 +200,8 @@ export function listPayments(db: Db, tenantId: string, filter: PaymentFilter): P
   if (filter.customerReference !== undefined) {
     query = query.where(sql<boolean>`customer::jsonb ->> 'reference' = ${filter.customerReference}`)
   }
-  if (filter.since !== undefined) query = query.where('created_at', '>=', filter.since)
-  if (filter.until !== undefined) query = query.where('created_at', '<', filter.until)
+  if (filter.since !== undefined) query = query.where('id', '>=', firstIdOf('pay', filter.since))
+  if (filter.until !== undefined) query = query.where('id', '<', firstIdOf('pay', filter.until))
   if (filter.before !== undefined) query = query.where('id', '<', filter.before)
   return query.execute()
 }

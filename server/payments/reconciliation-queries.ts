@@ -1,4 +1,5 @@
 import { type Kysely, type Selectable, sql } from 'kysely'
+import { firstIdOf } from '#core/ids.ts'
 import type { Drift } from './drifts.ts'
 import type { PaymentRow, RefundRow } from './queries.ts'
 import type { PaymentsTables } from './tables.ts'
@@ -175,7 +176,7 @@ export function listPaymentsSince(
     .selectAll()
     .where('tenant_id', '=', tenantId)
     .where('provider', '=', provider)
-    .where('created_at', '>=', since)
+    .where('id', '>=', firstIdOf('pay', since))
     .where('id', '>', after)
     .orderBy('id')
     .limit(limit)

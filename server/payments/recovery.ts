@@ -4,20 +4,37 @@ import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
 import { wakeWork } from '#jobs'
+import { type NewFact, recordFact } from '#webhooks/inbound'
 import { type Account, openAccount } from './accounts.ts'
 import { hourlyRecoveries, nextRecoveryAt } from './checks.ts'
 import { toRef } from './commands.ts'
 import { traceOf } from './events.ts'
 import { findChoice } from './methods/saved-methods.ts'
 import { deadlineOf, isOver, type Operation } from './operation.ts'
-import { type CallResult, performCall, type PreparedCall, toCall, toLogEntry } from './operations.ts'
-import { logRead, timeCall, writeLog } from './payment-log.ts'
+import { lookTogether } from './joint-writes.ts'
+import {
+  type CallResult,
+  orAsItStands,
+  performCall,
+  type PreparedCall,
+  toCall,
+  toLogEntry,
+} from './operations.ts'
+import { type LogEntry, timeCall, toReadRow, writeLog } from './payment-log.ts'
 import { readJson } from './presentation.ts'
 import type { PaymentSnapshot } from './providers/provider.ts'
-import { findPayment, listRefunds, lockPayment, type PaymentRow, updatePayment } from './queries.ts'
+import {
+  findPayment,
+  insertLog,
+  listRefunds,
+  lockPayment,
+  type LogRow,
+  type PaymentRow,
+  updatePayment,
+} from './queries.ts'
 import { sumSpoken } from './refund-rows.ts'
 import { moveRefund } from './settlement.ts'
-import { applySnapshot, savePayment } from './snapshots.ts'
+import { applySnapshot, savePayment, tellsNothingNew } from './snapshots.ts'
 import { isOpen, isWithoutMoney } from './status.ts'
 
 /** Makes a call; where the provider says that its state does not allow it, the state is read at once. */
@@ -28,9 +45,18 @@ export async function runOperation(
 ): Promise<{ payment: PaymentRow; outcome: Outcome<CallResult> }> {
   const { payment, outcome } = await performCall(context, scope, call)
   const wasState = outcome.outcome === 'refused' && outcome.error.kind === 'state'
-  const current = wasState ? await lookAtPayment(context, scope, call.payment.id, 'call') : payment
+  const current = wasState ? await lookAfterCall(context, scope, payment ?? call.payment) : payment
   if (current === undefined) throw notFound('payment', call.payment.id)
   return { payment: current, outcome }
+}
+
+function lookAfterCall(
+  context: Context,
+  scope: TenantScope,
+  payment: PaymentRow,
+): Promise<PaymentRow | undefined> {
+  const follow = () => lookAtPayment(context, scope, payment.id, 'call')
+  return orAsItStands(context, scope, payment, { follow, find: findPayment })
 }
 
 export type Look = 'call' | 'webhook' | 'return' | 'janitor' | 'reconciliation' | 'request'
@@ -45,15 +71,53 @@ export async function lookAtPayment(
   scope: TenantScope,
   paymentId: string,
   look: Look,
-  /** As a webhook names it: searches by our reference lag behind. */
-  providerPaymentId?: string,
 ): Promise<PaymentRow | undefined> {
   const opened = await context.database.asTenant(scope, async (db) => {
     const payment = await findPayment(db, scope.tenantId, paymentId)
-    return payment && { payment, account: await findAccount(context, db, scope, payment) }
+    return payment && openPayment(context, db, scope, payment)
   })
-  if (opened?.account === undefined) return opened?.payment
-  const { payment, account } = opened
+  return opened && lookAtOpened(context, scope, opened, { look })
+}
+
+/** A payment as it was read, and the account to look at it with. */
+export interface OpenPayment {
+  payment: PaymentRow
+  /** Undefined when the tenant has none left at this provider; the payment is tried again tomorrow. */
+  account: Account | undefined
+}
+
+export async function openPayment(
+  context: Context,
+  db: Kysely<Tables>,
+  scope: TenantScope,
+  payment: PaymentRow,
+): Promise<OpenPayment> {
+  return { payment, account: await findAccount(context, db, scope, payment) }
+}
+
+/** A webhook that spoke of a payment: written down with what was then seen. */
+export interface Occasion {
+  fact: NewFact
+  log: LogRow
+}
+
+export interface Glance {
+  look: Look
+  /** As a webhook names it: searches by our reference lag behind. */
+  providerPaymentId?: string | undefined
+  occasion?: Occasion
+}
+
+export async function lookAtOpened(
+  context: Context,
+  scope: TenantScope,
+  { payment, account }: OpenPayment,
+  { look, providerPaymentId, occasion }: Glance,
+): Promise<PaymentRow | undefined> {
+  if (account === undefined) {
+    if (occasion !== undefined) await context.database.asTenant(scope, (db) => writeOccasion(db, occasion))
+    return payment
+  }
   const readAt = context.now()
   const ended = await timeCall(
     () =>
@@ -63,16 +127,16 @@ export async function lookAtPayment(
       ),
     account.lastAnswer,
   )
+  const read = toReadRow(context, traceOf(scope, payment), readEntry(payment, look), ended)
+  if (occasion !== undefined && isQuiet(context, payment, ended.outcome)) {
+    const { fact, log: notice } = occasion
+    if (await lookTogether(context, scope, { known: payment, read, notice, fact })) return payment
+  }
   const judged = await context.database.asTenant(scope, async (db) => {
-    const current = await lockPayment(db, scope.tenantId, paymentId)
+    const current = await lockPayment(db, scope.tenantId, payment.id)
     if (current === undefined) return undefined
-    const entry = {
-      subject: paymentId,
-      provider: payment.provider,
-      action: 'read_payment',
-      note: words[look],
-    }
-    await logRead(context, db, traceOf(scope, payment), entry, ended)
+    if (occasion !== undefined) await writeOccasion(db, occasion)
+    await insertLog(db, read)
     return judge(context, db, scope, {
       before: payment,
       payment: current,
@@ -86,7 +150,25 @@ export async function lookAtPayment(
   return (await performCall(context, scope, judged.again)).payment
 }
 
-/** Undefined when the tenant has no account left at this provider; the payment is tried again tomorrow. */
+function readEntry(payment: PaymentRow, look: Look): LogEntry {
+  return { subject: payment.id, provider: payment.provider, action: 'read_payment', note: words[look] }
+}
+
+/** A webhook that is read again after a crash is no second one. */
+export async function writeOccasion(db: Kysely<Tables>, { fact, log }: Occasion): Promise<void> {
+  if (await recordFact(db, fact)) await insertLog(db, log)
+}
+
+/** Most webhooks tell what the answer to our own call told before. */
+function isQuiet(
+  context: Context,
+  payment: PaymentRow,
+  read: Outcome<{ snapshot: PaymentSnapshot | undefined }>,
+): boolean {
+  if (read.outcome !== 'done' || read.snapshot === undefined) return false
+  return tellsNothingNew(context, payment, read.snapshot)
+}
+
 async function findAccount(
   context: Context,
   db: Kysely<Tables>,

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import { z } from 'zod'
+import { batchSize, deleteInBatches } from '#core/batches.ts'
 import type { Context } from '#core/context.ts'
 import { firstIdOf } from '#core/ids.ts'
 import type { JobDefinition } from '#core/module.ts'
@@ -7,7 +8,6 @@ import type { PaymentsTables } from './tables.ts'
 
 const dayMs = 24 * 60 * 60 * 1000
 const reconciliationsKeptDays = 90
-const batch = 500
 const nothing = z.strictObject({})
 
 type Db = Kysely<PaymentsTables>
@@ -22,9 +22,9 @@ export const forgetPaymentLog: JobDefinition<z.infer<typeof nothing>> = {
   run: async (context) => {
     const { system } = context.database
     const oldestLog = firstIdOf('plg', daysAgo(context, context.config.paymentLogKeptDays))
-    await untilNoneLeft(() => deleteLog(system, oldestLog))
+    await deleteInBatches(() => deleteLog(system, oldestLog))
     const oldestReconciliation = firstIdOf('rec', daysAgo(context, reconciliationsKeptDays))
-    await untilNoneLeft(() => deleteReconciliations(system, oldestReconciliation))
+    await deleteInBatches(() => deleteReconciliations(system, oldestReconciliation))
   },
 }
 
@@ -32,15 +32,11 @@ function daysAgo(context: Context, days: number): Date {
   return new Date(context.now().getTime() - days * dayMs)
 }
 
-async function untilNoneLeft(work: () => Promise<number>): Promise<void> {
-  while ((await work()) === batch);
-}
-
 /** What reconciliation told stays with the payment: it is how the same is not told again. */
 async function deleteLog(db: Db, firstKeptId: string): Promise<number> {
   const { rows } = await sql`
     delete from payment_log where id in (
-      select id from payment_log where id < ${firstKeptId} and action <> 'drift_detected' limit ${batch})
+      select id from payment_log where id < ${firstKeptId} and action <> 'drift_detected' limit ${batchSize})
     returning id`.execute(db)
   return rows.length
 }
@@ -48,7 +44,7 @@ async function deleteLog(db: Db, firstKeptId: string): Promise<number> {
 async function deleteReconciliations(db: Db, firstKeptId: string): Promise<number> {
   const { rows } = await sql`
     delete from payment_reconciliations where id in (
-      select id from payment_reconciliations where id < ${firstKeptId} and state <> 'running' limit ${batch})
+      select id from payment_reconciliations where id < ${firstKeptId} and state <> 'running' limit ${batchSize})
     returning id`.execute(db)
   return rows.length
 }

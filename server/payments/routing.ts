@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import { openRow, routeConnection } from '#connections'
+import { openRoute, recallRoute, type RecentRoute } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { type Account, openAccount, toAccount } from './accounts.ts'
@@ -45,12 +45,25 @@ export async function routeAccount(
   suits: (provider: PaymentProvider) => boolean,
 ): Promise<Account> {
   if (named !== undefined) requirePaymentProvider(named)
-  const row = await routeConnection(db, scope, 'payments', {
+  const connection = await openRoute(context, db, scope, 'payments', {
     accepts: (id) => (named === undefined ? suits(requirePaymentProvider(id)) : id === named),
+    findProvider: requirePaymentProvider,
     advice: 'Set one with POST /payments/config/provider.',
   })
-  const provider = requirePaymentProvider(row.provider)
-  return toAccount(context, scope, await openRow(context, db, row, provider))
+  return toAccount(context, scope, connection)
+}
+
+/** The account that `routePayment` chose lately for such a payment: to be used only while its route stands. */
+export function recallAccount(
+  context: Context,
+  scope: TenantScope,
+  wish: RouteWish,
+): { account: Account; route: RecentRoute } | undefined {
+  if (wish.method_id !== undefined) return undefined
+  const accepts = (id: string) =>
+    wish.provider === undefined ? fits(requirePaymentProvider(id), wish) : id === wish.provider
+  const route = recallRoute(context, scope, 'payments', { accepts })
+  return route && { account: toAccount(context, scope, route.connection), route }
 }
 
 function fits({ capabilities }: PaymentProvider, wish: RouteWish): boolean {

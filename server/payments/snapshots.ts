@@ -2,13 +2,12 @@ import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { wakeWork } from '#jobs'
-import { eventRecording, type NewEvent, recordEvents } from '#webhooks/outbound'
+import { countRecorded, type NewEvent, recordEvents } from '#webhooks/outbound'
 import { nextCheckAt } from './checks.ts'
 import { eventAbout, eventAboutRefund, traceOf } from './events.ts'
 import type { PaymentSnapshot, PaymentStatus } from './providers/provider.ts'
 import {
   type CallEnd,
-  changeUntouched,
   listRefunds,
   type PaymentChange,
   type PaymentRow,
@@ -18,6 +17,8 @@ import {
 import { isOver, type Operation } from './operation.ts'
 import { readJson } from './presentation.ts'
 import { mergeRefunds, type RefundStep, sumRefunded } from './refund-rows.ts'
+import type { PaymentEndChange } from './joint-queries.ts'
+import { endTogether } from './joint-writes.ts'
 import { advances, isOpen, isWithoutMoney } from './status.ts'
 
 /**
@@ -96,14 +97,26 @@ export async function applyAtOnce(
   const now = context.now()
   const change = { ...changeOf(payment, snapshot, now), operation: null }
   const next = rowAfter(payment, change, [], now)
-  const own = traceOf(scope, payment)
-  const recording = eventRecording(own, eventsBetween(payment, next, [], now), now)
-  const opened = await context.database.asTenantOnce(scope, (db) =>
-    changeUntouched(db, payment, differenceOf(payment, next), call, recording),
-  )
-  if (opened === undefined) return undefined
+  const events = eventsBetween(payment, next, [], now)
+  const telling = { scope: traceOf(scope, payment), events, now }
+  const opened = await endTogether(context, scope, { known: payment, next, call, telling })
+  if (opened === null) return undefined
+  countRecorded(events)
   if (opened > 0) wakeWork('delivery')
   return next
+}
+
+/** Whether what the provider says is what is known, of a payment that nothing acts on and nothing was given back of. */
+export function tellsNothingNew(context: Context, payment: PaymentRow, snapshot: PaymentSnapshot): boolean {
+  const { operation, told, refunded } = payment
+  if (operation !== null || !told || refunded > 0) return false
+  if (snapshot.refunded > 0 || (snapshot.refunds?.length ?? 0) > 0) return false
+  const now = context.now()
+  const { updated_at: _, ...news } = differenceOf(
+    payment,
+    rowAfter(payment, changeOf(payment, snapshot, now), [], now),
+  )
+  return Object.keys(news).length === 0
 }
 
 function rowAfter(
@@ -124,7 +137,7 @@ function differenceOf(before: PaymentRow, after: PaymentRow): PaymentChange {
   )
 }
 
-function changeOf(payment: PaymentRow, snapshot: PaymentSnapshot, now: Date): PaymentChange {
+function changeOf(payment: PaymentRow, snapshot: PaymentSnapshot, now: Date): PaymentEndChange {
   // Money of another currency is not the money that was asked for, whatever the provider calls it.
   const isForeign = snapshot.currency !== undefined && snapshot.currency !== payment.currency
   const moves = !isForeign && advances(payment.status, snapshot.status, payment.authorized_at !== null)

@@ -97,10 +97,10 @@ export async function getStats(context: Context, scope: TenantScope, query: Stat
   })
 }
 
-/** Which rows are meant; the day is that of their creation. */
+/** Which rows are meant: ids begin with the time of their creation, as the day is. */
 const day = sql`to_char(created_at at time zone 'UTC', 'YYYY-MM-DD')`
 const within = (span: Span) => sql`
-  tenant_id = ${span.tenantId} and created_at >= ${span.since} and created_at < ${span.until}
+  tenant_id = ${span.tenantId} and id >= ${firstIdOf('pay', span.since)} and id < ${firstIdOf('pay', span.until)}
   and (${span.provider}::text is null or provider = ${span.provider})`
 
 /** Some providers call it a failure when the customer goes away. */

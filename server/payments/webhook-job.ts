@@ -4,15 +4,16 @@ import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJob, wakeWork } from '#jobs'
-import { loadWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
+import { recallWebhook, recordFact, type StoredWebhook } from '#webhooks/inbound'
 import { recordEvents } from '#webhooks/outbound'
-import { openAccount } from './accounts.ts'
+import { type Account, accountAmong, openAccount, openOtherAccounts } from './accounts.ts'
 import { traceOf } from './events.ts'
-import { writeLog } from './payment-log.ts'
+import { readNamed } from './joint-reads.ts'
+import { toLogRow } from './payment-log.ts'
 import { requirePaymentProvider } from './provider-registry.ts'
-import type { Notice } from './providers/provider.ts'
-import { findPaymentBy } from './queries.ts'
-import { lookAtPayment } from './recovery.ts'
+import type { Notice, PaymentNotice } from './providers/provider.ts'
+import { findPaymentBy, type PaymentRow } from './queries.ts'
+import { lookAtOpened, type Occasion, type OpenPayment, openPayment, writeOccasion } from './recovery.ts'
 import { findSubscriptionBy } from './subscriptions/queries.ts'
 import { lookAtSubscription } from './subscriptions/look.ts'
 
@@ -57,20 +58,64 @@ async function readNotices(
   webhookId: string,
   round: number,
 ): Promise<void> {
-  const { row, webhook } = await context.database.asTenant(scope, (db) =>
-    loadWebhook(context, db, scope, webhookId),
-  )
-  const origin = { webhookId, provider: row.provider, connectionId: row.connection_id ?? '' }
-  const notices = requirePaymentProvider(row.provider).parse(webhook, row.received_at)
+  const { origin, notices, opened } = await openWebhook(context, scope, webhookId)
   let unmatched = 0
-  for (const notice of notices.slice(0, mostNotices)) {
+  for (const notice of notices) {
     const located = notice.about === 'resource' ? await locate(context, scope, origin, notice) : [notice]
     for (const one of located) {
-      if ((await follow(context, scope, origin, one)) === 'unmatched') unmatched += 1
+      const known = opened.get(one)
+      if ((await follow(context, scope, origin, one, known)) === 'unmatched') unmatched += 1
     }
   }
-  wakeWork('delivery')
   if (unmatched > 0) await readLater(context, scope, webhookId, round)
+}
+
+interface OpenWebhook {
+  origin: Origin
+  notices: readonly Notice[]
+  /** The payments of the notices that name one we know. */
+  opened: ReadonlyMap<Notice, OpenPayment>
+}
+
+async function openWebhook(context: Context, scope: TenantScope, webhookId: string): Promise<OpenWebhook> {
+  const { row, webhook } = await recallWebhook(context, scope, webhookId)
+  const origin = { webhookId, provider: row.provider, connectionId: row.connection_id ?? '' }
+  const all = requirePaymentProvider(row.provider).parse(webhook, row.received_at)
+  const notices: Notice[] = []
+  const opened = new Map<Notice, OpenPayment>()
+  for (const notice of all.slice(0, mostNotices)) {
+    const own = ownNotice(notice)
+    const known = own && (await openNamed(context, scope, origin, own))
+    if (own !== undefined && known !== undefined && (own === notice || isNoRenewal(known.payment))) {
+      notices.push(own)
+      opened.set(own, known)
+    } else notices.push(notice)
+  }
+  return { origin, notices, opened }
+}
+
+/** Of what a subscription charged that has to hear first. */
+function isNoRenewal(payment: PaymentRow): boolean {
+  return payment.subscription_id === null
+}
+
+function ownNotice(notice: Notice): PaymentNotice | undefined {
+  if (notice.about === 'payment') return notice
+  return notice.about === 'resource' ? notice.own : undefined
+}
+
+async function openNamed(
+  context: Context,
+  scope: TenantScope,
+  { provider }: Origin,
+  notice: PaymentNotice,
+): Promise<OpenPayment | undefined> {
+  const named = await readNamed(context, scope, provider, notice)
+  if (named === undefined) return undefined
+  const { payment, connections = [] } = named
+  const account = accountAmong(context, scope, payment, connections)
+  if (account !== undefined) return { payment, account }
+  return context.database.asTenant(scope, (db) => openPayment(context, db, scope, payment))
 }
 
 async function readLater(
@@ -98,60 +143,100 @@ async function readLater(
   )
 }
 
-/** @throws when the provider can't be asked now: the job comes back. */
+type ResourceNotice = Extract<Notice, { about: 'resource' }>
+
+/**
+ * Asks the account that a webhook was taken for, then the tenant's others: a hint may be about any of them.
+ * @throws when the provider can't be asked now: the job comes back
+ */
 async function locate(
   context: Context,
   scope: TenantScope,
-  origin: Origin,
-  notice: Extract<Notice, { about: 'resource' }>,
+  { connectionId, provider }: Origin,
+  notice: ResourceNotice,
 ): Promise<readonly Notice[]> {
-  const account = await context.database.asTenant(scope, (db) =>
-    openAccount(context, db, scope, { connection_id: origin.connectionId, provider: origin.provider }),
+  const own = await context.database.asTenant(scope, (db) =>
+    openAccount(context, db, scope, { connection_id: connectionId, provider }),
   )
-  const found = await account.provider.locate?.(notice, account.context)
+  const found = await locateAt(own, notice)
+  if (found.length > 0) return found
+  const others = await context.database.asTenant(scope, (db) => openOtherAccounts(context, db, scope, own))
+  for (const other of others) {
+    const elsewhere = await locateAt(other, notice)
+    if (elsewhere.length > 0) return elsewhere
+  }
+  return []
+}
+
+async function locateAt({ provider, context }: Account, notice: ResourceNotice): Promise<readonly Notice[]> {
+  const found = await provider.locate?.(notice, context)
   if (found === undefined) return []
   if (found.outcome === 'done') return found.notices
   if (found.outcome === 'refused' && found.error.retry === 'never') return []
   throw new Error(found.error.message)
 }
 
-/** Reads what a notice is about. A fact that was taken before is not read again. */
+/** Reads what a notice is about. */
 async function follow(
   context: Context,
   scope: TenantScope,
   origin: Origin,
   notice: Notice,
+  known: OpenPayment | undefined,
 ): Promise<'followed' | 'unmatched'> {
   if (notice.about === 'account') return tellAccount(context, scope, origin, notice)
   if (notice.about === 'resource') return 'followed'
+  return notice.about === 'payment'
+    ? followPayment(context, scope, origin, notice, known)
+    : followSubscription(context, scope, origin, notice)
+}
+
+async function followPayment(
+  context: Context,
+  scope: TenantScope,
+  origin: Origin,
+  notice: PaymentNotice,
+  known: OpenPayment | undefined,
+): Promise<'followed' | 'unmatched'> {
+  const opened = known ?? (await openNamed(context, scope, origin, notice))
+  if (opened === undefined) return 'unmatched'
+  const own = traceOf(scope, opened.payment)
+  const occasion = toOccasion(context, own, origin, notice, opened.payment.id)
+  const { providerPaymentId } = notice
+  await lookAtOpened(context, own, opened, { look: 'webhook', providerPaymentId, occasion })
+  return 'followed'
+}
+
+async function followSubscription(
+  context: Context,
+  scope: TenantScope,
+  origin: Origin,
+  notice: Extract<Notice, { about: 'subscription' }>,
+): Promise<'followed' | 'unmatched'> {
   const subject = await context.database.asTenant(scope, (db) =>
-    findSubject(db, scope, origin.provider, notice),
+    findSubscriptionBy(db, scope.tenantId, origin.provider, notice),
   )
   if (subject === undefined) return 'unmatched'
   const own = traceOf(scope, subject)
-  const isNew = await context.database.asTenant(own, async (db) => {
-    const fact = {
-      tenantId: scope.tenantId,
-      provider: origin.provider,
-      key: notice.key,
-      webhookId: origin.webhookId,
-    }
-    // A webhook that is read again after a crash is no second one.
-    if (!(await recordFact(db, fact))) return false
-    await writeLog(context, db, own, {
-      subject: subject.id,
-      provider: origin.provider,
-      action: 'webhook_received',
-      note: `The provider reported ${notice.topic}.`,
-      webhookId: origin.webhookId,
-    })
-    return true
-  })
-  await (notice.about === 'payment'
-    ? lookAtPayment(context, own, subject.id, 'webhook', notice.providerPaymentId)
-    : lookAtSubscription(context, own, subject.id, 'webhook'))
-  if (!isNew) context.log.debug({ webhook_id: origin.webhookId, topic: notice.topic }, 'repeated notice')
+  const occasion = toOccasion(context, own, origin, notice, subject.id)
+  await context.database.asTenant(own, (db) => writeOccasion(db, occasion))
+  await lookAtSubscription(context, own, subject.id, 'webhook')
   return 'followed'
+}
+
+/** As of when it was read: before what is then seen at the provider. */
+function toOccasion(
+  context: Context,
+  own: TenantScope,
+  { provider, webhookId }: Origin,
+  { key, topic }: Notice,
+  subject: string,
+): Occasion {
+  const note = `The provider reported ${topic}.`
+  return {
+    fact: { tenantId: own.tenantId, provider, key, webhookId },
+    log: toLogRow(context, own, { subject, provider, action: 'webhook_received', note, webhookId }),
+  }
 }
 
 /** The payment or subscription that a notice names. */
@@ -189,5 +274,6 @@ async function tellAccount(
     const event = { type: 'provider.reported', entity: origin.connectionId, occurredAt: context.now(), data }
     await recordEvents(db, scope, [event], context.now())
   })
+  wakeWork('delivery')
   return 'followed'
 }

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { Context } from '#core/context.ts'
 import type { Database, TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
@@ -29,8 +29,8 @@ const touchAfterMs = 60_000
 
 /** @throws PipeError 401 that says what is wrong with the header or the key. */
 export async function authenticate(context: Context, authorization: string | undefined): Promise<Caller> {
-  const key = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1]?.trim()
-  if (key === undefined || key === '') {
+  const key = readKey(authorization)
+  if (key === '') {
     throw unauthenticated('key_missing', 'Send your API key as "Authorization: Bearer pck_…".')
   }
   if (context.config.adminKey !== undefined && equalTexts(key, context.config.adminKey)) {
@@ -54,25 +54,63 @@ export async function authenticate(context: Context, authorization: string | und
   return toCaller(row)
 }
 
+/** Who is calling, where that was found out a moment ago; undefined where `authenticate` has to look. */
+export function recallCaller(
+  { database, now }: Context,
+  authorization: string | undefined,
+): Caller | undefined {
+  const row = recentKeysOf(database).get(hashOf(authorization))?.row
+  if (row === undefined || (row.expires_at !== null && row.expires_at <= now())) return undefined
+  return toCaller(row)
+}
+
+const recentHashes = createRecent<string, string>({ most: 1_000, forMs: 1_000 })
+
+/** Of the key in a header. Busy callers send theirs again and again, and hashing it costs more than finding it. */
+function hashOf(authorization = ''): string {
+  const known = recentHashes.get(authorization)
+  if (known !== undefined) return known
+  const keyHash = hashKey(readKey(authorization))
+  recentHashes.set(authorization, keyHash)
+  return keyHash
+}
+
+function readKey(authorization = ''): string {
+  return /^Bearer (.+)$/i.exec(authorization)?.[1]?.trim() ?? ''
+}
+
 type FoundKey = Awaited<ReturnType<typeof findKeyByHash>>
 
 /** So long a key may go on in other processes than the one that deleted it. */
 const keyBelievedForMs = 1_000
-const recentKeys = new WeakMap<Database, Recent<string, Promise<FoundKey>>>()
+const recentKeys = new WeakMap<Database, Recent<string, KnownKey>>()
 
-/** One look-up a second for each key that is good; one that is not is looked for every time. */
-function findKey(database: Database, hash: string): Promise<FoundKey> {
+interface KnownKey {
+  look: Promise<FoundKey>
+  /** Once it was found, and is good. */
+  row?: FoundKey
+}
+
+function recentKeysOf(database: Database): Recent<string, KnownKey> {
   const keys = recentKeys.get(database) ?? createRecent({ most: 10_000, forMs: keyBelievedForMs })
   recentKeys.set(database, keys)
-  const known = keys.get(hash)
-  if (known !== undefined) return known
-  const look = findKeyByHash(database.system, hash)
-  keys.set(hash, look)
+  return keys
+}
+
+/** One look-up a second for each key that is good; one that is not is looked for every time. */
+function findKey(database: Database, keyHash: string): Promise<FoundKey> {
+  const keys = recentKeysOf(database)
+  const known = keys.get(keyHash)
+  if (known !== undefined) return known.look
+  const look = findKeyByHash(database.system, keyHash)
+  const found: KnownKey = { look }
+  keys.set(keyHash, found)
   void look.then(
     (row) => {
-      if (row === undefined || row.revoked_at !== null) keys.forget(hash)
+      if (row === undefined || row.revoked_at !== null) keys.forget(keyHash)
+      else found.row = row
     },
-    () => keys.forget(hash),
+    () => keys.forget(keyHash),
   )
   return look
 }
@@ -92,8 +130,12 @@ function toCaller(row: KeyRow & { product_of_tenant: string | null }): Caller {
 }
 
 export function requireScope(caller: Caller, scope: Scope): void {
-  if (caller.scopes.includes('*') || caller.scopes.includes(scope)) return
-  throw new PipeError('scope_missing', 403, `This API key lacks the scope ${scope}.`)
+  if (!hasScope(caller, scope))
+    throw new PipeError('scope_missing', 403, `This API key lacks the scope ${scope}.`)
+}
+
+export function hasScope({ scopes }: Caller, scope: Scope): boolean {
+  return scopes.includes('*') || scopes.includes(scope)
 }
 
 /** @throws PipeError 403 */
@@ -185,6 +227,6 @@ function unauthenticated(code: string, message: string): PipeError {
 }
 
 function equalTexts(left: string, right: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
+  const digest = (text: string) => hash('sha256', text, 'buffer')
   return timingSafeEqual(digest(left), digest(right))
 }

@@ -7,6 +7,8 @@ export {
   type Caller,
   findProductsOf,
   findTenantScope,
+  hasScope,
+  recallCaller,
   requireAdmin,
   requireProduct,
   requireScope,

@@ -171,7 +171,9 @@ describe('ways around it', () => {
       await assert.rejects(client.query('alter table suppressions disable row level security'), refused)
       await assert.rejects(client.query('drop policy one_tenant on suppressions'), refused)
       await assert.rejects(
-        client.query(`select * from claim_work('job', '', 1, 1, 1, '{}', '{}', gen_random_uuid(), 1, now())`),
+        client.query(
+          `select * from claim_work('job', '', 1, 1, 1, 1, '{}', '{}', 1, '', gen_random_uuid(), 1, now())`,
+        ),
         refused,
       )
       await assert.rejects(client.query('create table pipecore.mine (id int)'), refused)

@@ -53,7 +53,8 @@ export async function startTestServer(test: Test, options: TestServerOptions = {
       PIPECORE_ALLOW_PRIVATE_ENDPOINTS: 'true',
       PIPECORE_LOG_LEVEL: 'error',
       PIPECORE_PROVIDER_TIMEOUT_MS: '1500',
-      PIPECORE_ENDPOINT_TIMEOUT_MS: '2000',
+      // A busy machine must not make a receiver that answers look like one that hangs: after five it is left alone.
+      PIPECORE_ENDPOINT_TIMEOUT_MS: '10000',
       ...Object.fromEntries(urls),
       ...options.settings,
     },

@@ -11,8 +11,9 @@ export function createSignedPost({
 }: Pick<SideSettings, 'receiverUrl' | 'secret'>): (delivery: Delivery) => Promise<void> {
   const { origin, pathname: path } = new URL(receiverUrl)
   const pool = new Pool(origin, { connections: slots, pipelining: 1 })
-  return async ({ id, body }) => {
+  return async ({ id, body: text }) => {
     const now = new Date()
+    const body = Buffer.from(text)
     const signed = webhookHeaders(id, now, signEvent(id, body, [secret], now))
     const headers = { 'content-type': 'application/json', ...signed }
     const answer = await pool.request({ path, method: 'POST', headers, body })

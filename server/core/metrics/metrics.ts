@@ -48,13 +48,13 @@ class Reader extends MetricReader {
 
 /** A module's instruments: made once for each process, and found again without a look-up by name. */
 export function instrumentsOf<Instruments>(
-  make: (meter: Meter) => Instruments,
+  make: (meter: Meter, metrics: Metrics) => Instruments,
 ): (context: { metrics: Metrics }) => Instruments {
   const made = new WeakMap<Metrics, Instruments>()
   return ({ metrics }) => {
     const known = made.get(metrics)
     if (known !== undefined) return known
-    const instruments = make(metrics.meter)
+    const instruments = make(metrics.meter, metrics)
     made.set(metrics, instruments)
     return instruments
   }

@@ -107,7 +107,7 @@ test('a first start makes a PostgreSQL 18 with the settings of PipeCore and thos
       connections: '200',
       locks: '256',
       buffers: '128MB',
-      wal: '1GB',
+      wal: '2GB',
       naptime: '10s',
       addresses: '127.0.0.1',
       sockets: '',

@@ -93,7 +93,7 @@ const defaultSettings: Readonly<Record<string, string>> = {
   max_connections: '200',
   max_locks_per_transaction: '256',
   shared_buffers: '128MB',
-  max_wal_size: '1GB',
+  max_wal_size: '2GB',
   autovacuum_naptime: '10s',
   timezone: 'UTC',
   ...(process.platform === 'linux' && { recovery_init_sync_method: 'syncfs' }),

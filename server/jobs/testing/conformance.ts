@@ -5,24 +5,18 @@ import { describe, test } from 'node:test'
 import pg from 'pg'
 import { type Database, openDatabase } from '#core/database.ts'
 import type { TestDatabase } from '#core/testing/database.ts'
-import { addWork, countWork, createClock, itemsOf, readWork, type StartLoop, until } from './work.ts'
+import { testSeries } from './conformance-series.ts'
+import { addWork, countWork, createClock, hang, itemsOf, readWork, type StartLoop, until } from './work.ts'
 import { wakeWork } from '../wake.ts'
-import { changeSeries, claimWork, finishWork } from '../work-queries.ts'
+import { claimWork, finishWork } from '../work-queries.ts'
 import type { WorkItem } from '../work.ts'
 
 const done = { kind: 'done' as const }
 
-/** A run that ends only when it is told to stop. */
-function hang(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-}
-
 function claim(db: Database, token: string, leaseSeconds: number) {
   const request = {
     kind: 'delivery' as const,
-    after: '',
+    from: '',
     total: 10,
     perLane: 10,
     rooms: new Map<string, number>(),
@@ -50,7 +44,7 @@ export function testWorkLoop(
       const slow = itemsOf('slow', 20)
       await addWork(database, [...quick, ...slow])
       const script = new URL('./hanging-worker.ts', import.meta.url).pathname
-      const worker = spawn(process.execPath, [script, urls.app, urls.system, '1', queueUrl ?? ''], {
+      const worker = spawn(process.execPath, [script, JSON.stringify(urls), '1', queueUrl ?? ''], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       const started = new Set<string>()
@@ -394,104 +388,5 @@ export function testWorkLoop(
     })
   })
 
-  describe('a series', () => {
-    test('with limits is worked on by one process at a time', async (t) => {
-      const items = Array.from({ length: 40 }, (_, index) => ({
-        id: `limited-${String(index).padStart(3, '0')}`,
-        lane: `limited/${index % 4}`,
-        series: 'limited',
-      }))
-      await changeSeries(database.system, 'limited', { mostRunning: 2 })
-      await addWork(database, items)
-      let running = 0
-      let most = 0
-      const run = async () => {
-        running += 1
-        most = Math.max(most, running)
-        await new Promise((resolve) => setTimeout(resolve, 5))
-        running -= 1
-        return done
-      }
-      for (let loop = 0; loop < 3; loop += 1) startLoop(t, database, run)
-      await until(async () => (await countWork(database)) === 0)
-      assert.equal(most, 2)
-    })
-
-    test('that is paused gives nothing until then', async (t) => {
-      const clock = createClock()
-      await changeSeries(database.system, 'paused', { pausedUntil: new Date(clock.now().getTime() + 60_000) })
-      await addWork(database, [
-        { id: 'paused-1', lane: 'paused/a', series: 'paused' },
-        { id: 'free-1', lane: 'free/a' },
-      ])
-      const runs: string[] = []
-      startLoop(
-        t,
-        database,
-        async (item) => {
-          runs.push(item.id)
-          return done
-        },
-        { now: clock.now },
-      )
-      await until(() => runs.length === 1)
-      assert.deepEqual(runs, ['free-1'])
-      clock.advance(61_000)
-      await until(() => runs.length === 2)
-      assert.deepEqual(runs, ['free-1', 'paused-1'])
-    })
-
-    test('keeps what shares a key in order while earlier work is tried again', async (t) => {
-      const rows = ['a-1', 'b-1', 'a-2', 'b-2', 'a-3'].map((id) => ({
-        id: `order-${id}`,
-        lane: 'order/x',
-        series: 'order',
-        orderKey: id.slice(0, 1),
-      }))
-      await addWork(database, rows)
-      const runs: string[] = []
-      let failed = false
-      startLoop(t, database, async (item) => {
-        runs.push(item.id.slice('order-'.length))
-        if (item.id !== 'order-a-1' || failed) return done
-        failed = true
-        return { kind: 'retry', runAt: new Date(Date.now() + 300), counts: true }
-      })
-      await until(async () => (await countWork(database)) === 0)
-      assert.deepEqual(
-        runs.filter((id) => id.startsWith('a')),
-        ['a-1', 'a-1', 'a-2', 'a-3'],
-      )
-      assert.deepEqual(
-        runs.filter((id) => id.startsWith('b')),
-        ['b-1', 'b-2'],
-      )
-      assert.ok(runs.indexOf('b-2') < runs.lastIndexOf('a-1'))
-    })
-
-    test('does not let attempts that are repeated take more than half of the slots', async (t) => {
-      const old = Array.from({ length: 20 }, (_, index) => ({
-        id: `old-${index}`,
-        lane: `old-${index}/x`,
-        series: `old-${index}`,
-      }))
-      await addWork(database, old)
-      await database.system.updateTable('work').set({ attempts: 3 }).where('id', 'like', 'old-%').execute()
-      let hanging = 0
-      startLoop(
-        t,
-        database,
-        (item, signal) => {
-          if (!item.id.startsWith('old')) return Promise.resolve(done)
-          hanging += 1
-          return hang(signal)
-        },
-        { slots: 8, laneCap: 8 },
-      )
-      await until(() => hanging === 4)
-      await addWork(database, itemsOf('fresh', 20))
-      await until(async () => (await countWork(database)) === 20)
-      assert.equal(hanging, 4)
-    })
-  })
+  testSeries(database, startLoop)
 }

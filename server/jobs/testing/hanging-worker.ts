@@ -1,4 +1,4 @@
-import { openDatabase } from '#core/database.ts'
+import { type DatabaseUrls, openDatabase } from '#core/database.ts'
 import { createSharedWorkLoop } from '../queued-work.ts'
 import type { WorkItem, WorkResult } from '../work.ts'
 import { createWorkLoop } from '../work-loop.ts'
@@ -6,8 +6,8 @@ import { openTestQueue } from './nats.ts'
 import { loopOptions } from './work.ts'
 
 /** A worker process to be killed: finishes items named `quick…`, hangs in all others, prints what it starts. */
-const [app, system, leaseSeconds, queueUrl = ''] = process.argv.slice(2)
-const database = openDatabase({ urls: { app: String(app), system: String(system) }, onError: () => {} })
+const [urls = '', leaseSeconds, queueUrl = ''] = process.argv.slice(2)
+const database = openDatabase({ urls: JSON.parse(urls) as DatabaseUrls, onError: () => {} })
 const options = {
   ...loopOptions(database),
   leaseSeconds: Number(leaseSeconds),

@@ -9,7 +9,7 @@ import { openNatsQueue } from '../nats-queue.ts'
 import { readQueueName } from '../queue-queries.ts'
 import type { WorkQueue } from '../queue.ts'
 import { createSharedWorkLoop } from '../queued-work.ts'
-import { loopOptions, silent, type StartLoop, type Test, until } from './work.ts'
+import { loopOptions, silent, type StartLoop, stopGraceMs, type Test, until } from './work.ts'
 
 /** CI sets it: there a NATS that is missing is a fault. */
 const isRequired = process.env['TEST_NATS_REQUIRED'] === '1'
@@ -95,9 +95,10 @@ export function openTestQueue(database: Database, url: string): WorkQueue {
 export function startLoopOver(url: string): StartLoop {
   return (test, database, run, options) => {
     const queue = openTestQueue(database, url)
-    const loop = createSharedWorkLoop({ ...loopOptions(database), ...options, run }, queue)
+    const own = { ...loopOptions(database), ...options }
+    const loop = createSharedWorkLoop({ ...own, run: (item, { signal }) => run(item, signal) }, queue)
     test.after(async () => {
-      await loop.stop(0)
+      await loop.stop(stopGraceMs)
       await queue.close()
     })
     void until(() => queue.isReady()).then(() => loop.start())

@@ -32,6 +32,13 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
   }
 }
 
+/** A run that ends only when it is told to stop. */
+export function hang(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}
+
 export interface WorkSeed {
   id: string
   lane?: string
@@ -97,10 +104,17 @@ export type StartLoop = (
   options?: Partial<WorkLoopOptions>,
 ) => WorkLoop
 
+/** A claim that is under way ends first: it would take what the next test adds. */
+export const stopGraceMs = 200
+
 /** A started loop over `delivery` work that ends with the test. */
 export const startLoop: StartLoop = (test, database, run, options) => {
-  const loop = createWorkLoop({ ...loopOptions(database), ...options, run })
-  test.after(() => loop.stop(0))
+  const loop = createWorkLoop({
+    ...loopOptions(database),
+    ...options,
+    run: (item, { signal }) => run(item, signal),
+  })
+  test.after(() => loop.stop(stopGraceMs))
   loop.start()
   return loop
 }

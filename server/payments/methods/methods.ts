@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { NotDone, Outcome } from '#connections'
 import type { Context } from '#core/context.ts'
@@ -9,11 +8,11 @@ import { runOnce } from '#core/idempotency.ts'
 import { createId } from '#core/ids.ts'
 import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { wakeWork } from '#jobs'
-import { findTenantScope, sealSecret } from '#tenants'
+import { sealSecret } from '#tenants'
 import { recordEvents } from '#webhooks/outbound'
 import { type Account, openAccount } from '../accounts.ts'
 import { traceOf } from '../events.ts'
-import { tryCall } from '../operations.ts'
+import { orAsItStands } from '../operations.ts'
 import { finishLog, type FinishedCall, logRead, timeCall, writeLog } from '../payment-log.ts'
 import { presentFailure, presentMethod, readJson } from '../presentation.ts'
 import { returnUrl } from '../provider-registry.ts'
@@ -57,12 +56,14 @@ export async function saveMethod(
     async () => account.provider.saveMethod?.(command, account.context) ?? notOffered,
     account.lastAnswer,
   )
-  const saved = await context.database.asTenant(scope, async (db) => {
-    await finishLog(db, scope, logId, withoutAnswer(ended))
-    return settleMethod(context, db, scope, row.id, ended.outcome)
-  })
+  const follow = () =>
+    context.database.asTenant(scope, async (db) => {
+      await finishLog(db, scope, logId, withoutAnswer(ended))
+      return settleMethod(context, db, scope, row.id, ended.outcome)
+    })
+  const saved = await orAsItStands(context, scope, row, { follow, find: findMethod })
   wakeWork('delivery')
-  return presentSaved(saved)
+  return presentSaved(saved ?? row)
 }
 
 interface Begun {
@@ -124,12 +125,12 @@ async function storeMethod(
   return { row, account, logId }
 }
 
-const notOffered: NotDone = {
+export const notOffered: NotDone = {
   outcome: 'refused',
   error: { kind: 'content', retry: 'never', failover: false, message: 'The provider does not offer this.' },
 }
 
-function toRef(row: MethodRow): MethodRef {
+export function toRef(row: MethodRow): MethodRef {
   return {
     methodId: row.id,
     ...(row.provider_inscription_id !== null && { providerInscriptionId: row.provider_inscription_id }),
@@ -138,14 +139,14 @@ function toRef(row: MethodRow): MethodRef {
 }
 
 /** The answer may hold the token that charges the customer. */
-function withoutAnswer<Call extends FinishedCall>(call: Call): Call {
+export function withoutAnswer<Call extends FinishedCall>(call: Call): Call {
   return { ...call, answer: undefined }
 }
 
 const notSaved: Failure = { code: 'provider_refused', providerCode: 'not_saved', retry: 'same' }
 
 /** A method whose saving has no known end is not usable: nothing was charged, and the customer saves it again. */
-async function settleMethod(
+export async function settleMethod(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
@@ -180,79 +181,6 @@ async function settleMethod(
     await recordEvents(db, traceOf(scope, row), [eventAboutMethod(next, event, now)], now)
   }
   return next
-}
-
-/** One browser finishes; a claim of a process that died ends by itself. */
-async function beginFinish(
-  context: Context,
-  db: Kysely<Tables>,
-  scope: TenantScope,
-  id: string,
-): Promise<Account | undefined> {
-  const row = await lockMethod(db, scope.tenantId, id)
-  const longestMs = 2 * context.config.providerTimeoutMs
-  const isTaken =
-    row?.finishing_at != null && context.now().getTime() - row.finishing_at.getTime() < longestMs
-  if (row?.status !== 'pending' || isTaken) return undefined
-  await updateMethod(db, scope.tenantId, id, { finishing_at: context.now() })
-  return openAccount(context, db, scope, row)
-}
-
-const polls = 20
-const pollMs = 250
-
-/** Another browser finishes: its end, or how it stands when time is up. */
-async function findAfter(context: Context, scope: TenantScope, id: string): Promise<MethodRow | undefined> {
-  for (let poll = 0; ; poll += 1) {
-    const row = await context.database.asTenant(scope, (db) => findMethod(db, scope.tenantId, id))
-    if (row?.status !== 'pending' || poll === polls) return row
-    await sleep(pollMs)
-  }
-}
-
-/** The customer is back from the provider's page; only the provider can say whether the method was saved. */
-export async function completeMethodReturn(
-  context: Context,
-  row: MethodRow,
-  parameters: URLSearchParams,
-): Promise<MethodRow> {
-  const tenant = await findTenantScope(context, row.tenant_id, row.trace_id)
-  if (tenant === undefined || row.status !== 'pending') return row
-  const scope = traceOf(tenant, row)
-  const account = await context.database.asTenant(scope, (db) => beginFinish(context, db, scope, row.id))
-  if (account === undefined) return (await findAfter(context, scope, row.id)) ?? row
-  const { provider } = account
-  const ended = await timeCall(
-    () =>
-      tryCall({
-        account,
-        run: async () => provider.finishMethod?.(toRef(row), parameters, account.context) ?? notOffered,
-      }),
-    account.lastAnswer,
-  )
-  const saved = await context.database.asTenant(scope, async (db) => {
-    const entry = {
-      subject: row.id,
-      provider: row.provider,
-      action: 'finish_method',
-      note: 'The customer came back.',
-    }
-    await logRead(context, db, scope, entry, withoutAnswer(ended))
-    if (ended.outcome.outcome === 'done') return settleMethod(context, db, scope, row.id, ended.outcome)
-    // Whoever opened the link may not have been the customer, or nothing could be asked: the next one may finish.
-    await updateMethod(db, scope.tenantId, row.id, { finishing_at: null })
-    return row
-  })
-  wakeWork('delivery')
-  return saved
-}
-
-/** A customer who never came back, or a process that died while saving: after an hour it is no method. */
-export async function endAbandonedMethod(context: Context, scope: TenantScope, id: string): Promise<void> {
-  await context.database.asTenant(scope, (db) =>
-    settleMethod(context, db, scope, id, { outcome: 'done', snapshot: { status: 'canceled' } }),
-  )
-  wakeWork('delivery')
 }
 
 /** @throws PipeError 404, 502 `provider_refused` */

@@ -40,19 +40,20 @@ export async function findTenantOfMethod(db: Db, id: string): Promise<string | u
   return row?.tenant_id
 }
 
-/** Of all tenants. */
+/** Of all tenants, begun before a moment, in the order of their ids. */
 export function listPendingMethods(
   db: Db,
-  before: Date,
-  limit: number,
+  { before, after, limit }: { before: Date; after: string | undefined; limit: number },
 ): Promise<Array<Pick<MethodRow, 'id' | 'tenant_id' | 'trace_id'>>> {
-  return db
+  let query = db
     .selectFrom('payment_methods')
     .select(['id', 'tenant_id', 'trace_id'])
     .where('status', '=', 'pending')
     .where('created_at', '<', before)
+    .orderBy('id')
     .limit(limit)
-    .execute()
+  if (after !== undefined) query = query.where('id', '>', after)
+  return query.execute()
 }
 
 export async function updateMethod(

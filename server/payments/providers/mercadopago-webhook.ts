@@ -7,7 +7,7 @@ import type { Outcome, RawWebhook } from '#connections'
 import { type Context, type Credentials, findMercadopago, findPaymentById } from './mercadopago-call.ts'
 import { readAccount } from './mercadopago-call.ts'
 import { type PaymentAnswer, periodAnswer, readPaymentId } from './mercadopago-mapping.ts'
-import type { Notice, PaymentProvider } from './provider.ts'
+import type { Notice, PaymentNotice, PaymentProvider } from './provider.ts'
 import { listApplying } from './rule-list.ts'
 import { present } from './snapshot.ts'
 import { createWordTable } from './word-table.ts'
@@ -31,7 +31,7 @@ export const webhooks: Webhooks = {
    * resource is always read. As a hint anything may come, for it can do no more than make us read.
    */
   verify(webhook, account, now) {
-    if (account.webhookMode === 'hint') return { ok: true }
+    if (account.webhookMode === 'hint') return { ok: true, isHint: true }
     const valuesOf = readSignaturePairs(webhook.headers['x-signature'])
     const ts = /^\d{1,16}$/.exec(valuesOf('ts').at(-1) ?? '')?.[0]
     const v1 = valuesOf('v1').at(-1) ?? ''
@@ -80,7 +80,9 @@ export const webhooks: Webhooks = {
     // Its ids are lower case; webhooks about them are not always.
     if (resource === 'preapproval')
       return [{ ...about, about: 'subscription', providerSubscriptionId: id.toLowerCase() }]
-    return resource ? [{ ...about, about: 'resource', resource, id }] : []
+    if (resource === undefined) return []
+    const own = resource === 'payment' && { own: tellPayment(about, id) }
+    return [{ ...about, about: 'resource', resource, id, ...own }]
   },
 
   /** A payment too: on a page of MercadoPago it got an id that we have not seen. */
@@ -164,8 +166,12 @@ function tellOwners(notice: Resource, payment: PaymentAnswer): Notice[] {
   return subscribed.length > 0 ? [...subscribed, paid] : []
 }
 
-function tellPayment({ key, topic }: Resource, providerPaymentId: string, paymentId?: string): Notice {
-  return present<Notice>({
+function tellPayment(
+  { key, topic }: Pick<Notice, 'key' | 'topic'>,
+  providerPaymentId: string,
+  paymentId?: string,
+): PaymentNotice {
+  return present<PaymentNotice>({
     key: `${key}:${providerPaymentId}`,
     topic,
     about: 'payment',

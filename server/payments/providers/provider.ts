@@ -264,19 +264,28 @@ export interface SubscriptionSnapshot {
   details?: Readonly<Record<string, string>>
 }
 
-/** What a webhook is about; what became of it is always read back from the provider. */
-export type Notice = {
+interface NoticeHead {
   /** Same fact, same key: what duplicates are recognised by. */
   key: string
   /** The provider's own name for it: `payment_intent.succeeded`. */
   topic: string
-} & (
-  | { about: 'payment'; providerPaymentId?: string; providerCheckoutId?: string; paymentId?: string }
+}
+
+export interface PaymentNotice extends NoticeHead {
+  about: 'payment'
+  providerPaymentId?: string
+  providerCheckoutId?: string
+  paymentId?: string
+}
+
+/** What a webhook is about; what became of it is always read back from the provider. */
+export type Notice = PaymentNotice | (NoticeHead & OtherNotice)
+
+type OtherNotice =
   | { about: 'subscription'; providerSubscriptionId?: string; subscriptionId?: string }
-  /** Names something else; `locate` tells which payment or subscription it belongs to. */
-  | { about: 'resource'; resource: string; id: string }
+  /** Names something else; `locate` tells what it belongs to, unless that is the payment of `own` and we know that. */
+  | { about: 'resource'; resource: string; id: string; own?: PaymentNotice }
   | { about: 'account'; detail: string }
-)
 
 /** What the parameters of a return mean, before anybody is asked. */
 export type ReturnReading =

@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { openConnectionsOfProvider } from '#connections'
+import { openConnectionsOfProvider, recallConnectionsOfProvider } from '#connections'
 import type { Context } from '#core/context.ts'
 import { notFound } from '#core/errors.ts'
 import type { App } from '#core/module.ts'
 import { findTenantScope } from '#tenants'
-import { keepRawBodies, readRawWebhook, receiveWebhook } from '#webhooks/inbound'
+import { isFromOneOf, keepRawBodies, readRawWebhook, receiveWebhook } from '#webhooks/inbound'
 import { requirePaymentProvider } from '../provider-registry.ts'
 import { completeReturn, type Onward } from '../returns.ts'
 import { readWebhook } from '../webhook-job.ts'
@@ -56,9 +56,13 @@ async function receive(
   const provider = requirePaymentProvider(webhook.query.get('provider') ?? '')
   const scope = await findTenantScope(context, tenantId, request.traceId)
   if (scope === undefined) throw notFound('tenant', tenantId)
-  const connections = await context.database.asTenant(scope, (db) =>
-    openConnectionsOfProvider(context, db, scope, 'payments', provider),
-  )
+  const recent = recallConnectionsOfProvider(context, scope, 'payments', provider)
+  const isTheirs = isFromOneOf(webhook, { scope, provider, connections: recent }, context.now())
+  const connections = isTheirs
+    ? recent
+    : await context.database.readAsTenant(scope, (db) =>
+        openConnectionsOfProvider(context, db, scope, 'payments', provider),
+      )
   const answer = await receiveWebhook(context, webhook, {
     scope,
     capability: 'payments',

@@ -9,7 +9,7 @@ import { providerRefused } from '../changes.ts'
 import { openMethod } from '../methods/saved-methods.ts'
 import { isEnded } from './checks.ts'
 import { toCycle } from './commands.ts'
-import { lookAtSubscription } from './look.ts'
+import { lookAfterChange } from './look.ts'
 import type { WantedChange } from './operation.ts'
 import { performCall, prepareCall, type SubscriptionCall } from './operations.ts'
 import { firstPeriodFrom, periodOf } from './periods.ts'
@@ -100,7 +100,7 @@ async function finishChange(
 ): Promise<SubscriptionRow> {
   wakeWork('delivery')
   const current = call === undefined ? row : await makeCall(context, scope, call)
-  const seen = isDue ? await lookAtSubscription(context, scope, id, 'request') : current
+  const seen = isDue && current ? await lookAfterChange(context, scope, current, 'request') : current
   if (seen === undefined) throw notFound('subscription', id)
   return seen
 }
@@ -114,7 +114,7 @@ async function makeCall(
   const { row, outcome } = await performCall(context, scope, call)
   if (outcome.outcome !== 'refused') return row
   const wasState = outcome.error.kind === 'state'
-  const seen = wasState ? await lookAtSubscription(context, scope, call.subscriptionId, 'call') : row
+  const seen = wasState ? await lookAfterChange(context, scope, row ?? call.row, 'call') : row
   if (call.operation.kind === 'cancel' && seen !== undefined && isEnded(seen.status)) return seen
   throw providerRefused(outcome)
 }

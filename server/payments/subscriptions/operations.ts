@@ -7,7 +7,7 @@ import type { Account } from '../accounts.ts'
 import { nextRecoveryAt } from '../checks.ts'
 import { findChoice } from '../methods/saved-methods.ts'
 import { deadlineOf } from '../operation.ts'
-import { tryCall } from '../operations.ts'
+import { orAsItStands, tryCall } from '../operations.ts'
 import { finishLog, type FinishedCall, timeCall, writeLog } from '../payment-log.ts'
 import { readJson } from '../presentation.ts'
 import type { MethodChoice, SubscriptionChange, SubscriptionSnapshot } from '../providers/provider.ts'
@@ -16,6 +16,7 @@ import { failureFrom } from '../settlement.ts'
 import { toSubscriptionCommand, toSubscriptionRef } from './commands.ts'
 import type { SubscriptionOperation, WantedChange } from './operation.ts'
 import {
+  findSubscription,
   lockSubscription,
   type SubscriptionChange as RowChange,
   type SubscriptionRow,
@@ -30,7 +31,8 @@ type CallResult = { snapshot: SubscriptionSnapshot }
 
 /** A call that is written down and will be made once the transaction has committed. */
 export interface SubscriptionCall {
-  subscriptionId: string
+  /** As it was written down. */
+  row: SubscriptionRow
   operation: SubscriptionOperation
   account: Account
   run(): Promise<Outcome<CallResult>>
@@ -63,14 +65,12 @@ export async function prepareCall(
     state: 'running',
     round: again === undefined ? 0 : again.round + 1,
   }
-  await updateSubscription(db, row.tenant_id, row.id, {
-    operation: JSON.stringify(operation),
-    check_at: deadlineOf(context),
-  })
+  const written = { operation: JSON.stringify(operation), check_at: deadlineOf(context) }
+  await updateSubscription(db, row.tenant_id, row.id, written)
   const methodId = kind === 'create' ? row.method_id : change?.methodId
   const method = methodId ? await findChoice(context, db, scope, methodId) : undefined
   const run = async () => callVerb(context, { row, account }, operation, method) ?? notOffered
-  return { subscriptionId: row.id, operation, account, run }
+  return { row: { ...row, ...written }, operation, account, run }
 }
 
 function callVerb(
@@ -121,29 +121,40 @@ export async function performCall(
   scope: TenantScope,
   call: SubscriptionCall,
 ): Promise<PerformedCall> {
-  const finished = await timeCall(
+  const ended = await timeCall(
     () => tryCall(call),
     () => call.account.lastAnswer(),
   )
-  const settled = await context.database.asTenant(scope, (db) =>
-    settleCall(context, db, scope, call, finished),
-  )
+  const follow = () => settle(context, scope, call, ended)
+  const row = await orAsItStands(context, scope, call.row, { follow, find: findSubscription })
+  return { row, outcome: ended.outcome }
+}
+
+type EndedCall = FinishedCall & { outcome: Outcome<CallResult> }
+
+async function settle(
+  context: Context,
+  scope: TenantScope,
+  call: SubscriptionCall,
+  ended: EndedCall,
+): Promise<SubscriptionRow | undefined> {
+  const settled = await context.database.asTenant(scope, (db) => settleCall(context, db, scope, call, ended))
   wakeWork('delivery')
   for (const paymentId of settled?.paymentIds ?? []) await lookAtPayment(context, scope, paymentId, 'request')
-  return { row: settled?.row, outcome: finished.outcome }
+  return settled?.row
 }
 
 async function settleCall(
   context: Context,
   db: Kysely<Tables>,
   scope: TenantScope,
-  { subscriptionId, operation, account }: SubscriptionCall,
-  finished: FinishedCall & { outcome: Outcome<CallResult> },
+  { row: { id }, operation, account }: SubscriptionCall,
+  ended: EndedCall,
 ): Promise<Applied | undefined> {
-  const row = await lockSubscription(db, scope.tenantId, subscriptionId)
-  await finishLog(db, scope, operation.logId, finished)
+  const row = await lockSubscription(db, scope.tenantId, id)
+  await finishLog(db, scope, operation.logId, ended)
   if (row === undefined) return undefined
-  const { outcome } = finished
+  const { outcome } = ended
   // The janitor may have been faster: then only what this call learnt is new.
   const isOurs = readJson<SubscriptionOperation>(row.operation)?.key === operation.key
   if (outcome.outcome === 'done') {

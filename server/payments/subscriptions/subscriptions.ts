@@ -14,7 +14,7 @@ import { deadlineOf } from '../operation.ts'
 import { readJson } from '../presentation.ts'
 import type { PaymentProvider } from '../providers/provider.ts'
 import { routeAccount } from '../routing.ts'
-import { lookAtSubscription } from './look.ts'
+import { lookAfterChange } from './look.ts'
 import type { SubscriptionOperation } from './operation.ts'
 import { performCall, prepareCall, type SubscriptionCall } from './operations.ts'
 import { presentCharge, presentSubscription } from './presentation.ts'
@@ -53,7 +53,7 @@ export async function createSubscription(
   if (stored === undefined) return presentSubscription(await waitForBeginning(context, scope, id))
   const begun =
     stored.call === undefined
-      ? await lookAtSubscription(context, scope, id, 'request')
+      ? await lookAfterChange(context, scope, stored.row, 'request')
       : (await performCall(context, scope, stored.call)).row
   return presentSubscription(begun ?? stored.row)
 }

@@ -185,7 +185,7 @@ async function connectProviders(
   }
 }
 
-interface BrowserStep {
+export interface BrowserStep {
   method: 'GET' | 'POST'
   url: string
   fields: Record<string, string>

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import pg from 'pg'
+import { boundDeletes } from '#core/testing/bounded-deletes.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
 import { deleteExpiredFacts } from './queries.ts'
 
@@ -27,4 +28,14 @@ test('facts outlive the webhooks that could be replayed, by what a provider may 
     rows.map(({ fact_key: key }) => key),
     ['lean 44', 'nobody 44', 'quarter 104', 'quarter 44', 'quarter 46', 'week 44', 'week, request there'],
   )
+})
+
+test('facts go so many at a time that no statement is ended', async () => {
+  await boundDeletes(owner, 'inbound_facts')
+  await owner.query(`
+    insert into inbound_facts (tenant_id, provider, fact_key, webhook_id, recorded_at)
+    select 'week', 'many', n::text, 'whk_gone', now() - interval '50 days' from generate_series(1, 12000) n`)
+  await deleteExpiredFacts(database.system, { atLeast: 45, longer: 15 }, new Date())
+  const { rows } = await owner.query(`select from inbound_facts where provider = 'many'`)
+  assert.equal(rows.length, 0)
 })

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { before, describe, test } from 'node:test'
+import { z } from 'zod'
+import type { Provider } from '#connections'
+import type { JobDefinition } from '#core/module.ts'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
+import { recallWebhook, receiveWebhook, type StoredWebhook } from './inbound.ts'
 
 const appSecret = 'fake-app-secret-of-genda'
 const path = '/messaging/webhook/whatsapp?tenant_id=genda_456&provider=meta'
@@ -77,6 +81,35 @@ async function untilMessages(count: number): Promise<void> {
   }
 }
 
+const anybody: Provider<null> = {
+  id: 'anybody',
+  title: 'Anybody',
+  baseUrl: '',
+  credentials: z.null(),
+  verify: () => ({ ok: true }),
+  owns: () => true,
+  acknowledgement: { status: 200 },
+  check: async () => ({ ok: true, summary: '', notes: [] }),
+}
+
+function jobNamed(name: string): JobDefinition<StoredWebhook> {
+  const payload = z.strictObject({ webhook_id: z.string() })
+  return { name, payload, attempts: 1, timeoutSeconds: 1, run: async () => undefined }
+}
+
+/** Those taken at once are stored together. */
+function take(job: JobDefinition<StoredWebhook>) {
+  const body = Buffer.from('{}')
+  const webhook = { method: 'POST', publicUrl: '', query: new URLSearchParams(), headers: {}, body }
+  return receiveWebhook(server.server.context, webhook, {
+    scope: { tenantId: 'genda_456', productId: 'genda', traceId: 'trace' },
+    capability: 'anything',
+    provider: anybody,
+    connections: [{ id: 'con_anybody', version: 1, provider: anybody, credentials: null }],
+    job,
+  })
+}
+
 describe('what providers send', () => {
   test('is verified, stored as it came and becomes one message, however often it comes', async () => {
     const body = inbound('wamid.one')
@@ -92,6 +125,55 @@ describe('what providers send', () => {
       `/webhooks/inbound/${newest?.id}?tenant_id=genda_456`,
     )
     assert.deepEqual([raw.body.body_encoding, raw.body.body], ['utf-8', inbound('wamid.two')])
+  })
+
+  test('is of its tenant only, also while it is remembered', async () => {
+    const { context } = server.server
+    await post(inbound('wamid.remembered'))
+    const [newest] = await listWebhooks('stored')
+    const load = (tenantId: string) => {
+      const scope = { tenantId, productId: 'genda', traceId: 'trace' }
+      return recallWebhook(context, scope, newest?.id ?? '')
+    }
+    const { row, webhook } = await load('genda_456')
+    assert.deepEqual([row.id, webhook.body.toString()], [newest?.id, inbound('wamid.remembered')])
+    await assert.rejects(load('somebody_else'), { code: 'webhook_not_found' })
+  })
+
+  test('is stored and told as stored, though what came with it for another module can not be', async () => {
+    const before = (await listWebhooks('stored')).length
+    const taken = await Promise.allSettled([
+      take(jobNamed('one')),
+      take(jobNamed('two')),
+      take(jobNamed('\0')),
+    ])
+    assert.deepEqual(
+      taken.map(({ status }) => status),
+      ['fulfilled', 'fulfilled', 'rejected'],
+    )
+    assert.equal((await listWebhooks('stored')).length, before + 2)
+  })
+
+  test('is told as stored where the answer of the database about all that came with it is lost', async (t) => {
+    const { database } = server.server.context
+    const { system } = database
+    t.after(() => void (database.system = system))
+    const lost: object[] = []
+    database.system = system.withPlugin({
+      transformQuery: ({ node, queryId }) => {
+        if (lost.length === 0 && JSON.stringify(node).includes('into inbound_webhooks')) lost.push(queryId)
+        return node
+      },
+      transformResult: async ({ result, queryId }) => {
+        if (lost.includes(queryId)) throw new Error('Connection terminated unexpectedly')
+        return result
+      },
+    })
+    const before = (await listWebhooks('stored')).length
+    const job = jobNamed('three')
+    await Promise.all([take(job), take(job), take(job)])
+    assert.equal(lost.length, 1)
+    assert.equal((await listWebhooks('stored')).length, before + 3)
   })
 
   test('is refused and kept with the failed check when forged or about another account', async () => {

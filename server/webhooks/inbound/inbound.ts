@@ -1,15 +1,17 @@
 import type { Kysely } from 'kysely'
 import type { HttpAnswer, OpenConnection, Provider, RawWebhook, Verification } from '#connections'
 import type { Context } from '#core/context.ts'
-import type { Tables, TenantScope } from '#core/database.ts'
+import type { Database, Tables, TenantScope } from '#core/database.ts'
 import { notFound, PipeError } from '#core/errors.ts'
 import { createGroup } from '#core/grouped.ts'
 import { createId } from '#core/ids.ts'
 import type { JobDefinition } from '#core/module.ts'
+import { createRecent, type Recent } from '#core/recent.ts'
 import { scrubHeaders } from '#core/scrub.ts'
+import { systemErrorCode } from '#core/system-error.ts'
 import { enqueueJobs, wakeWork } from '#jobs'
 import { measureWebhook } from './metrics.ts'
-import { findWebhook, type InboundWebhookRow, insertWebhooks } from './queries.ts'
+import { findWebhook, type InboundWebhookRow, webhookInsertion } from './queries.ts'
 import { sealRequest, toRawWebhook } from './sealed-request.ts'
 
 /** Payload of the job that a module gives to take its webhooks over. */
@@ -59,7 +61,8 @@ export async function receiveWebhook<Credentials>(
     if (refusal !== undefined) return refuse(context, webhook, receiver, newest, refusal)
   }
   const row = toRow(context, webhook, receiver, owner ?? newest)
-  await storeWebhook(context, { row, scope: receiver.scope, job: receiver.job })
+  await storeWebhook(context, receiver.job, { row, scope: receiver.scope })
+  rememberStored(context, row)
   measureWebhook(context, provider.id, 'stored')
   wakeWork('job')
   return provider.acknowledgement
@@ -77,7 +80,7 @@ async function refuse<Credentials>(
     const row = toRow(context, webhook, receiver, connection, refusal)
     await context.database.asSystem(async (db) => {
       const sealed = await sealRequest(context, db, row, webhook)
-      await insertWebhooks(db, [{ ...row, sealed_request: sealed }])
+      await webhookInsertion([{ ...row, sealed_request: sealed }]).execute(db)
     })
   }
   throw new PipeError('webhook_refused', 403, refusal.reason, {
@@ -104,6 +107,20 @@ function mayKeepRefusal(tenantId: string, now: Date): boolean {
 export interface Refusal {
   check: string
   reason: string
+}
+
+/** Whether a webhook is certainly from one of these connections: no hint, and about what that one owns. */
+export function isFromOneOf<Credentials>(
+  webhook: RawWebhook,
+  { provider, scope, connections }: Pick<Receiver<Credentials>, 'provider' | 'scope' | 'connections'>,
+  now: Date,
+): boolean {
+  if (webhook.method !== 'POST') return false
+  return connections.some(({ credentials }) => {
+    const verification = provider.verify(webhook, credentials, now)
+    const isCertain = verification.ok && verification.isHint !== true
+    return isCertain && provider.owns(webhook, credentials, scope.tenantId)
+  })
 }
 
 /** What speaks against a webhook, if anything does. */
@@ -160,34 +177,72 @@ function toRow<Credentials>(
 interface Arrival {
   row: InboundWebhookRow
   scope: TenantScope
-  job: JobDefinition<StoredWebhook>
 }
 
-const stores = new WeakMap<Context, (arrival: Arrival) => Promise<void>>()
+type Job = JobDefinition<StoredWebhook>
+type Store = (arrival: Arrival) => Promise<void>
 
-/** Webhooks that arrive while a commit runs share the next one. */
-function storeWebhook(context: Context, arrival: Arrival): Promise<void> {
+const stores = new WeakMap<Context, Map<Job, Store>>()
+/** Providers wait for seconds; a commit for each webhook would cost more than all the rest of it. */
+const gapMs = 20
+
+/** Webhooks for one job that arrive while a commit runs share the next one. */
+function storeWebhook(context: Context, job: Job, arrival: Arrival): Promise<void> {
+  const ofContext = stores.get(context) ?? new Map<Job, Store>()
+  stores.set(context, ofContext)
   const store =
-    stores.get(context) ??
-    createGroup<Arrival, void>({ maxSize: 200, flush: (arrivals) => storeArrivals(context, arrivals) })
-  stores.set(context, store)
+    ofContext.get(job) ??
+    createGroup<Arrival, void>({
+      maxSize: 200,
+      gapMs,
+      flush: (arrivals) => storeOnce(context, job, arrivals),
+    })
+  ofContext.set(job, store)
   return store(arrival)
 }
 
-async function storeArrivals(context: Context, arrivals: readonly Arrival[]): Promise<void[]> {
-  await context.database.asSystem(async (db) => {
-    await insertWebhooks(
-      db,
-      arrivals.map(({ row }) => row),
-    )
-    for (const job of new Set(arrivals.map((arrival) => arrival.job))) {
-      const jobs = arrivals
-        .filter((arrival) => arrival.job === job)
-        .map(({ row, scope }) => ({ payload: { webhook_id: row.id }, scope, traceId: row.trace_id }))
-      await enqueueJobs(db, job, jobs, context.now())
-    }
-  })
+/** A group whose statement failed is tried again one by one, also where only the answer of the database was lost. */
+async function storeOnce(context: Context, job: Job, arrivals: readonly Arrival[]): Promise<void[]> {
+  try {
+    await storeArrivals(context, job, arrivals)
+  } catch (error) {
+    if (!(await isStored(context, arrivals, error))) throw error
+  }
   return arrivals.map(() => undefined)
+}
+
+/** With their jobs in one statement. */
+async function storeArrivals(context: Context, job: Job, arrivals: readonly Arrival[]): Promise<void> {
+  const jobs = arrivals.map(({ row, scope }) => ({
+    payload: { webhook_id: row.id },
+    scope,
+    traceId: row.trace_id,
+  }))
+  const insertion = webhookInsertion(arrivals.map(({ row }) => row))
+  await enqueueJobs(context.database.system, job, jobs, context.now(), insertion)
+}
+
+const uniqueViolation = '23505'
+
+/** Nobody else makes the id of a webhook. */
+async function isStored(context: Context, arrivals: readonly Arrival[], error: unknown): Promise<boolean> {
+  const [first] = arrivals
+  if (first === undefined || arrivals.length > 1 || systemErrorCode(error) !== uniqueViolation) return false
+  const { tenant_id: tenantId, id } = first.row
+  return (await findWebhook(context.database.system, tenantId, id)) !== undefined
+}
+
+const mostRemembered = 500
+const mostRememberedBytes = 16 * 1024
+const rememberedMs = 10_000
+const stored = new WeakMap<Database, Recent<string, InboundWebhookRow>>()
+
+/** What was stored here is mostly read here, a moment later. */
+function rememberStored({ database }: Context, row: InboundWebhookRow): void {
+  if ((row.body?.length ?? 0) > mostRememberedBytes) return
+  const recent = stored.get(database) ?? createRecent({ most: mostRemembered, forMs: rememberedMs })
+  stored.set(database, recent)
+  recent.set(row.id, row)
 }
 
 export interface LoadedWebhook {
@@ -202,7 +257,27 @@ export interface RecordedWebhook {
 }
 
 /**
- * Reads a stored webhook back as it came, for the module that takes it over.
+ * `loadWebhook` for the job that takes it over: what was stored here a moment ago is not read back. It is taken once,
+ * and where that fails read from then on.
+ * @throws PipeError as that does
+ */
+export async function recallWebhook(
+  context: Context,
+  scope: TenantScope,
+  id: string,
+): Promise<LoadedWebhook> {
+  const recent = stored.get(context.database)
+  const row = recent?.get(id)
+  const known = row?.tenant_id === scope.tenantId ? toRecord(context, row) : undefined
+  if (known?.webhook === undefined) {
+    return context.database.readAsTenant(scope, (db) => loadWebhook(context, db, scope, id))
+  }
+  recent?.forget(id)
+  return { row: known.row, webhook: known.webhook }
+}
+
+/**
+ * Reads a stored webhook back as it came.
  * @throws PipeError 404; 409 `webhook_request_gone`
  */
 export async function loadWebhook(
@@ -229,6 +304,10 @@ export async function findRecord(
 ): Promise<RecordedWebhook> {
   const row = await findWebhook(db, scope.tenantId, id)
   if (row === undefined) throw notFound('webhook', id)
+  return toRecord(context, row)
+}
+
+function toRecord(context: Context, row: InboundWebhookRow): RecordedWebhook {
   const { target, headers, body } = row
   if (target === null || headers === null || body === null) return { row, webhook: undefined }
   const request = { target, headers: JSON.parse(headers) as Record<string, string>, body }

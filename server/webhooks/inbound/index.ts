@@ -3,14 +3,15 @@ import { jobs } from './jobs.ts'
 import { routes } from './routes.ts'
 
 export {
-  loadWebhook,
+  isFromOneOf,
   type LoadedWebhook,
+  recallWebhook,
   type RecordedWebhook,
   type Receiver,
   receiveWebhook,
   type StoredWebhook,
 } from './inbound.ts'
-export { type FactRow, findFacts, recordFact } from './queries.ts'
+export { type FactRow, factRecording, findFacts, type NewFact, recordFact } from './queries.ts'
 export type { FollowedEvent, ForeseenEvent, ForeseenReport, WebhookReader } from './reader.ts'
 export { findWebhooksSince } from './watched.ts'
 export { keepRawBodies, readRawWebhook } from './raw-request.ts'

@@ -39,21 +39,27 @@ export async function attemptDelivery(
   const at = context.now()
   let request: RequestRecord | null = null
   try {
-    request = recordRequest(event, endpoint, at)
+    const body = Buffer.from(event.body)
+    request = recordRequest(event, body, endpoint, at)
+    const { version, signature } = request
+    const facts = {
+      eventId: event.id,
+      traceId: event.trace_id,
+      version,
+      number: number ?? null,
+      at,
+      signature,
+    }
     const answer = await context.endpointOutbound.request({
       method: 'POST',
       url: endpoint.url,
-      headers: {
-        ...endpoint.headers,
-        ...requestHeaders({ ...request, eventId: event.id, traceId: event.trace_id, number: number ?? null }),
-      },
-      body: event.body,
+      headers: { ...endpoint.headers, ...requestHeaders(facts) },
+      body,
       timeoutMs: context.config.endpointTimeoutMs,
       maxResponseBytes: maxAnswerBytes,
     })
     const delivered = answer.status >= 200 && answer.status < 300
-    const waitMs = retryAfterMs(answer.headers['retry-after'], context.now())
-    return {
+    const report: AttemptReport = {
       delivered,
       status: answer.status,
       error: delivered ? null : explainStatus(answer.status),
@@ -63,8 +69,10 @@ export async function attemptDelivery(
       request,
       gone: answer.status === 410,
       called: true,
-      ...(waitMs !== undefined && !delivered && { retryAfterMs: waitMs }),
     }
+    const waitMs = delivered ? undefined : retryAfterMs(answer.headers['retry-after'], context.now())
+    if (waitMs !== undefined) report.retryAfterMs = waitMs
+    return report
   } catch (error) {
     const known = error instanceof OutboundError
     if (!known) context.log.error({ err: error, event_id: event.id }, 'delivery failed on our side')
@@ -75,12 +83,12 @@ export async function attemptDelivery(
   }
 }
 
-function recordRequest(event: WholeEvent, endpoint: OpenEndpoint, at: Date): RequestRecord {
+function recordRequest(event: WholeEvent, body: Buffer, endpoint: OpenEndpoint, at: Date): RequestRecord {
   return {
     at,
     version: event.version,
-    signature: signEvent(event.id, event.body, endpoint.secrets, at),
-    bodyHash: hashBody(event),
+    signature: signEvent(event.id, body, endpoint.secrets, at),
+    bodyHash: hashBody(event, body),
     headerNames: namesOf(endpoint.headers),
   }
 }

@@ -5,8 +5,9 @@ import pg from 'pg'
 import { insertWork, wakeWork } from '#jobs'
 import { type Receiver, startReceiver } from '../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
-import { deliveryOf } from './events.ts'
-import { happen, until, untilReplay } from './replays/testing.ts'
+import { redeliveryOf } from './events.ts'
+import { happen, untilReplay } from './replays/testing.ts'
+import { until } from './testing.ts'
 import type { Feed } from './feed/schema.ts'
 import type { ReplayForecast, Replay } from './replays/schema.ts'
 import type { EventDetail } from './schema.ts'
@@ -140,7 +141,7 @@ describe('an event whose body is gone', () => {
   test('ends a delivery that is opened all the same, and says why', async () => {
     const { database, now } = server.server.context
     const event = { id: eventId, tenant_id: 'tenant_a', product_id: 'product_a' }
-    const delivery = deliveryOf(event, endpointId, now())
+    const delivery = redeliveryOf(event, endpointId, now())
     await insertWork(database.system, [delivery])
     wakeWork('delivery')
     const dead = async () =>

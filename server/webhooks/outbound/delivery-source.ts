@@ -17,13 +17,15 @@ export interface DeliverySource {
 export interface DeliverySources {
   /** Reads the events of what is delivered soon in one go. */
   expect(items: readonly WorkItem[]): void
+  /** What was read already: nothing is waited for then, as mostly. */
+  known(item: WorkItem): DeliverySource | undefined
   read(item: WorkItem): Promise<DeliverySource>
   /** The endpoint is not as it was. */
   forgetEndpoint(id: string): void
 }
 
 const maxBatch = 200
-const mostExpected = 1_000
+const mostExpected = 500
 const expectedForMs = 15_000
 const mostEndpoints = 5_000
 /** So old an active endpoint's state may be: calls that are under way know no better either. */
@@ -31,20 +33,24 @@ const endpointForMs = 100
 
 /** Reads events and endpoints for many deliveries at once. */
 export function createDeliverySources({ database }: Context): DeliverySources {
-  const expected = createRecent<string, Promise<EventRow | undefined>>({
+  /** What was read with the others of its claim, by delivery. */
+  const expected = createRecent<string, Reading<Map<string, EventRow>>>({
     most: mostExpected,
     forMs: expectedForMs,
   })
-  const endpoints = createRecent<string, Promise<DeliveryEndpointRow | undefined>>({
+  const endpoints = createRecent<string, Reading<DeliveryEndpointRow | undefined>>({
     most: mostEndpoints,
     forMs: endpointForMs,
   })
+  async function readEvents(ids: readonly string[]): Promise<Map<string, EventRow>> {
+    const events = await findEvents(database.system, [...new Set(ids)])
+    return new Map(events.map((event) => [event.id, event]))
+  }
   const readEvent = createGroup<string, EventRow | undefined>({
     maxSize: maxBatch,
     inFlight: 2,
     flush: async (ids) => {
-      const events = await findEvents(database.system, [...new Set(ids)])
-      const eventOf = new Map(events.map((event) => [event.id, event]))
+      const eventOf = await readEvents(ids)
       return ids.map((id) => eventOf.get(id))
     },
   })
@@ -59,56 +65,88 @@ export function createDeliverySources({ database }: Context): DeliverySources {
   })
   function recentEndpoint(id: string): Promise<DeliveryEndpointRow | undefined> {
     const known = endpoints.get(id)
-    if (known !== undefined) return known
-    const endpoint = readEndpoint(id)
+    if (known !== undefined) return known.coming
+    const endpoint = startReading(readEndpoint(id))
     endpoints.set(id, endpoint)
-    endpoint.then(
+    endpoint.coming.then(
       (row) => (row?.active === true && (row.health ?? 'healthy') === 'healthy') || endpoints.forget(id),
       () => endpoints.forget(id),
     )
-    return endpoint
+    return endpoint.coming
   }
   return {
     expect(items) {
-      for (const { id, ref } of items) {
-        const event = readEvent(ref)
-        // Who needs it hears of the failure.
-        event.catch(() => expected.forget(id))
-        expected.set(id, event)
+      for (let from = 0; from < items.length; from += maxBatch) {
+        const some = items.slice(from, from + maxBatch)
+        const events = startReading(readEvents(some.map(({ ref }) => ref)))
+        for (const { id } of some) expected.set(id, events)
+        // Who needs one hears of the failure.
+        events.coming.catch(() => some.forEach(({ id }) => expected.forget(id)))
       }
     },
-    async read(item) {
-      const event = expected.get(item.id) ?? readEvent(item.ref)
+    known(item) {
+      const events = expected.get(item.id)
+      const endpoint = endpoints.get(endpointOf(item))
+      if (events?.here === undefined || endpoint?.here === undefined) return undefined
       expected.forget(item.id)
-      const endpointId = endpointOf(item)
-      const [eventRow, endpointRow] = await Promise.all([event, recentEndpoint(endpointId)])
-      return { event: eventRow, endpoint: endpointRow }
+      return { event: events.here.get(item.ref), endpoint: endpoint.here }
+    },
+    async read(item) {
+      const events = expected.get(item.id)
+      expected.forget(item.id)
+      const endpoint = recentEndpoint(endpointOf(item))
+      const event = events === undefined ? await readEvent(item.ref) : (await events.coming).get(item.ref)
+      return { event, endpoint: await endpoint }
     },
     forgetEndpoint: (id) => endpoints.forget(id),
   }
+}
+
+interface Reading<Value> {
+  coming: Promise<Value>
+  /** Once it came. */
+  here?: Value
+}
+
+function startReading<Value>(coming: Promise<Value>): Reading<Value> {
+  const reading: Reading<Value> = { coming }
+  coming.then(
+    (value) => (reading.here = value),
+    () => undefined,
+  )
+  return reading
 }
 
 export function endpointOf({ series, lane }: WorkItem): string {
   return series ?? lane
 }
 
+type Opening = Promise<OpenEndpoint | undefined>
+
 /** Opens endpoints, remembering those whose sealed columns are still the same. Undefined: the master key does not fit. */
-export function createEndpointOpener(
-  context: Context,
-): (row: DeliveryEndpointRow) => Promise<OpenEndpoint | undefined> {
+export function createEndpointOpener(context: Context): (row: DeliveryEndpointRow) => Opening {
   const opened = createRecent<string, OpenEndpoint>({ most: 5_000, forMs: 10 * 60_000 })
-  return async (row) => {
-    const overlaps = row.previous_secret_expires_at !== null && row.previous_secret_expires_at > context.now()
+  /** Of rows that many deliveries share for a moment. */
+  const ofRow = new WeakMap<DeliveryEndpointRow, { overlaps: boolean; opening: Opening }>()
+  async function open(row: DeliveryEndpointRow, overlaps: boolean): Opening {
     const key = [row.id, row.url, row.sealed_secret, row.sealed_headers, overlaps].join(' ')
     const known = opened.get(key)
     if (known !== undefined) return known
     try {
-      const open = await openEndpoint(context, row)
-      opened.set(key, open)
-      return open
+      const endpoint = await openEndpoint(context, row)
+      opened.set(key, endpoint)
+      return endpoint
     } catch (error) {
       if (error instanceof PipeError) return undefined
       throw error
     }
+  }
+  return (row) => {
+    const overlaps = row.previous_secret_expires_at !== null && row.previous_secret_expires_at > context.now()
+    const known = ofRow.get(row)
+    if (known?.overlaps === overlaps) return known.opening
+    const opening = open(row, overlaps)
+    ofRow.set(row, { overlaps, opening })
+    return opening
   }
 }

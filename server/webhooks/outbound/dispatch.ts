@@ -1,10 +1,17 @@
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
-import { createId } from '#core/ids.ts'
+import { createId, timeOfId } from '#core/ids.ts'
 import type { EventType, Worker } from '#core/module.ts'
 import { createRecent, type Recent } from '#core/recent.ts'
-import { changeSeries, type FinishedWork, openWorkLoop, type WorkItem, type WorkResult } from '#jobs'
+import {
+  changeSeries,
+  type EndedClaim,
+  type FinishedWork,
+  openWorkLoop,
+  type WorkItem,
+  type WorkResult,
+} from '#jobs'
 import { attemptDelivery, type AttemptReport, failed } from './attempt.ts'
 import {
   createDeliverySources,
@@ -16,12 +23,13 @@ import {
 import { recordHealth } from './health-record.ts'
 import {
   type AttemptRow,
-  countAttempts,
   type DeliveryEndpointRow,
-  insertAttempts,
+  finishDeliveries,
   isWhole,
   lockEndpoint,
   type NewAttemptRow,
+  readTries,
+  type Tries,
   updateEndpoint,
   type WholeEvent,
 } from './queries.ts'
@@ -54,10 +62,11 @@ interface Dispatcher {
 }
 
 /** What became of a delivery, for the transaction that ends it. */
-interface Delivered extends AttemptReport {
+interface Delivered {
+  report: AttemptReport
   /** How many posts there were, this one counted: claims of processes that died before they posted are none. */
   post: number
-  recordedAt: Date
+  eventId: string
   /** The endpoint was known to be unwell: a success is news. */
   wasUnwell: boolean
   outcome: AttemptRow['outcome']
@@ -80,31 +89,44 @@ export function createDispatcher(context: Context, types: readonly EventType[]):
     now: context.now,
     expect: (items) => dispatcher.sources.expect(items),
     run: (item) => deliver(dispatcher, item),
+    finish: (db, ended, now) => finish(context, db, ended, now),
+    needsRecord: isTelling,
     record: (db, finished) => record(dispatcher, db, finished),
   })
 }
 
 async function deliver(dispatcher: Dispatcher, item: WorkItem): Promise<WorkResult<Delivered>> {
-  const { context } = dispatcher
-  const { event, endpoint, found } = await findJudged(dispatcher, item)
-  const post = item.attempt === 1 ? 1 : (await countAttempts(context.database.system, item.ref, item.id)) + 1
-  const facts = {
-    post,
-    recordedAt: event?.occurred_at ?? item.runAt,
-    wasUnwell: (endpoint?.health ?? 'healthy') !== 'healthy',
-  }
-  if ('dead' in found) {
-    const detail = { ...failed(found.dead), ...facts, outcome: 'dead' as const }
-    measureAttempt(context, item, detail)
-    return { kind: 'dead', error: found.dead, detail }
-  }
-  if ('waitUntil' in found) return { kind: 'retry', runAt: found.waitUntil, counts: false }
-  const report = await postEvent(dispatcher, found, item)
-  const result = resultOf(report, post, { now: context.now(), event: found.event })
+  const { context, sources } = dispatcher
+  const source = sources.known(item) ?? (await sources.read(item).catch(() => undefined))
+  // The database is away: that is nobody's failure.
+  if (source === undefined) return postpone(new Date(context.now().getTime() + unreadWaitMs))
+  const first = judge(dispatcher, source)
+  const lacksShape = 'dead' in first && first.lacksShape === true
+  const { endpoint, found } = lacksShape ? await judgeAnew(dispatcher, item) : { ...source, found: first }
+  if ('waitUntil' in found) return postpone(found.waitUntil)
+  const tries = item.attempt === 1 ? noTries : await readTries(context.database.system, item.ref, item.id)
+  const isDead = 'dead' in found
+  const report = isDead ? failed(found.dead) : await postEvent(dispatcher, found, item)
+  const result: WorkResult<Delivered> = isDead
+    ? { kind: 'dead', error: found.dead }
+    : resultOf(report, tries, context.now())
   const outcome = outcomeOf(report, result)
-  measureAttempt(context, item, { ...report, outcome })
-  return { ...result, detail: { ...report, ...facts, outcome } }
+  measureAttempt(context, item, outcome, report)
+  result.detail = {
+    report,
+    post: tries.count + 1,
+    eventId: item.ref,
+    wasUnwell: (endpoint?.health ?? 'healthy') !== 'healthy',
+    outcome,
+  }
+  return result
 }
+
+function postpone(runAt: Date): WorkResult<Delivered> {
+  return { kind: 'retry', runAt, counts: false }
+}
+
+const noTries: Tries = { count: 0, since: null }
 
 async function postEvent(
   { context, open, patience }: Dispatcher,
@@ -128,19 +150,11 @@ interface Deliverable {
 
 type Judged = { dead: string; lacksShape?: true } | { waitUntil: Date } | Deliverable
 
-async function findJudged(
+/** A pin that was withdrawn a moment ago is not to bury what was published since. */
+async function judgeAnew(
   dispatcher: Dispatcher,
   item: WorkItem,
 ): Promise<DeliverySource & { found: Judged }> {
-  const source = await dispatcher.sources.read(item).catch(() => undefined)
-  // The database is away: that is nobody's failure.
-  if (source === undefined) {
-    const waitUntil = new Date(dispatcher.context.now().getTime() + unreadWaitMs)
-    return { event: undefined, endpoint: undefined, found: { waitUntil } }
-  }
-  const found = judge(dispatcher, source)
-  if (!('dead' in found) || found.lacksShape !== true) return { ...source, found }
-  // A pin that was withdrawn a moment ago is not to bury what was published since.
   dispatcher.sources.forgetEndpoint(endpointOf(item))
   const fresh = await dispatcher.sources.read(item)
   return { ...fresh, found: judge(dispatcher, fresh) }
@@ -165,26 +179,22 @@ function judge({ context, types, patience }: Dispatcher, { event, endpoint }: De
       ? { dead: explainNoShape(event, endpoint.versions), lacksShape: true }
       : { event: shaped, endpoint }
   }
-  const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
+  // Switching it off was a change of it.
+  const isStale = now.getTime() - endpoint.updated_at.getTime() > longestPauseMs
   if (isStale) return { dead: 'The endpoint was switched off for too long.' }
   return { waitUntil: new Date(now.getTime() + pausePollMs) }
 }
 
-interface Moment {
-  now: Date
-  event: WholeEvent
-}
-
-function resultOf(report: AttemptReport, post: number, { now, event }: Moment): WorkResult<Delivered> {
+function resultOf(report: AttemptReport, { count, since }: Tries, now: Date): WorkResult<Delivered> {
   if (report.delivered) return { kind: 'done' }
   const error = report.error ?? 'failed'
   if (isThrottled(report)) {
     // Patience uses up no attempt, but has an end.
-    const isStale = now.getTime() - event.occurred_at.getTime() > longestPauseMs
+    const isStale = since !== null && now.getTime() - since.getTime() > longestPauseMs
     if (isStale) return { kind: 'dead', error }
     return { kind: 'retry', runAt: new Date(now.getTime() + throttleOf(report)), counts: true }
   }
-  const scheduledMs = nextWaitMs(post, Math.random())
+  const scheduledMs = nextWaitMs(count + 1, Math.random())
   if (report.gone || scheduledMs === undefined) return { kind: 'dead', error }
   const waitMs = Math.max(scheduledMs, report.retryAfterMs ?? 0)
   return { kind: 'retry', runAt: new Date(now.getTime() + waitMs), counts: true }
@@ -204,15 +214,25 @@ function outcomeOf(report: AttemptReport, { kind }: WorkResult): AttemptRow['out
   return isThrottled(report) ? 'throttled' : 'retry'
 }
 
-/** Attempts, and what they say of their endpoints, in the transaction that ends them. */
+function finish(
+  context: Context,
+  db: Kysely<Tables>,
+  ended: ReadonlyArray<EndedClaim<Delivered>>,
+  now: Date,
+): Promise<boolean[]> {
+  const deliveries = ended.map(({ ending, finished }) => {
+    return { ending, attempt: finished && toAttempt(context, finished) }
+  })
+  return finishDeliveries(db, deliveries, now)
+}
+
+/** What attempts say of their endpoints, in the transaction that ends them. */
 async function record(
   { context, sources }: Dispatcher,
   db: Kysely<Tables>,
   finished: ReadonlyArray<FinishedWork<Delivered>>,
 ): Promise<void> {
-  const rows = finished.flatMap((work) => toAttempt(context, work))
-  await insertAttempts(db, rows)
-  const telling = finished.filter(({ result: { detail } }) => detail !== undefined && isTelling(detail))
+  const telling = finished.filter(isTelling)
   const byEndpoint = Map.groupBy(telling, ({ item }) => endpointOf(item))
   // In one order, so that two transactions never wait for each other in a circle.
   for (const endpointId of [...byEndpoint.keys()].toSorted()) {
@@ -227,8 +247,8 @@ async function record(
 }
 
 /** Most attempts say nothing new: a success at an endpoint that is well. */
-function isTelling({ called, delivered, wasUnwell }: Delivered): boolean {
-  return called && (!delivered || wasUnwell)
+function isTelling({ result: { detail } }: FinishedWork<Delivered>): boolean {
+  return detail !== undefined && detail.report.called && (!detail.report.delivered || detail.wasUnwell)
 }
 
 async function recordOf(
@@ -240,17 +260,19 @@ async function recordOf(
   const now = context.now()
   // First, as whoever changes an endpoint does: two that lock in different orders wait for each other in a circle.
   if ((await lockEndpoint(db, endpointId)) === undefined) return
-  if (details.some(({ gone }) => gone)) {
+  if (details.some(({ report }) => report.gone)) {
     const reason = 'The receiver answered 410 Gone.'
     await updateEndpoint(db, endpointId, { active: false, disabled_reason: reason, updated_at: now })
     return
   }
-  const pauses = details.map(pauseOf)
+  const pauses = details.map(({ report }) => pauseOf(report))
   const pausedMs = Math.max(...pauses)
   if (pausedMs > 0) await changeSeries(db, endpointId, { pausedUntil: new Date(now.getTime() + pausedMs) })
   const sightings = details
-    .filter((detail) => !isThrottled(detail))
-    .map(({ delivered, error, recordedAt }) => ({ failed: !delivered, error, recordedAt }))
+    .filter(({ report }) => !isThrottled(report))
+    .map(({ report, eventId }) => {
+      return { failed: !report.delivered, error: report.error, recordedAt: timeOfId(eventId) }
+    })
   if (sightings.length > 0) await recordHealth(context, db, endpointId, sightings)
 }
 
@@ -259,17 +281,21 @@ function pauseOf(report: AttemptReport): number {
   return report.status === 502 || report.status === 504 ? gatewayPauseMs : 0
 }
 
-function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<Delivered>): NewAttemptRow[] {
-  const report = result.detail
-  if (report === undefined) return []
-  const row: NewAttemptRow = {
+function toAttempt(
+  context: Context,
+  { item, result, startedAt }: FinishedWork<Delivered>,
+): NewAttemptRow | undefined {
+  const { detail } = result
+  if (detail === undefined) return undefined
+  const { report, post, outcome } = detail
+  return {
     id: createId('att', context.now()),
     delivery_id: item.id,
     event_id: item.ref,
     endpoint_id: endpointOf(item),
     tenant_id: item.tenantId ?? '',
-    attempt: report.post,
-    outcome: report.outcome,
+    attempt: post,
+    outcome,
     status: report.status,
     error: report.error,
     response: report.response,
@@ -283,5 +309,4 @@ function toAttempt(context: Context, { item, result, startedAt }: FinishedWork<D
     first_byte_ms: report.timings.firstByteMs,
     ...requestColumns(report.request),
   }
-  return [row]
 }

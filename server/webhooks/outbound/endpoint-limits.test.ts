@@ -3,20 +3,24 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { before, describe, test } from 'node:test'
+import pg from 'pg'
 import { createTraceId } from '#core/trace.ts'
 import { wakeWork } from '#jobs'
 import { type Receiver, startReceiver } from '../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
-import { type NewEvent, recordEvents } from './index.ts'
+import type { NewEvent } from './index.ts'
 import type { Endpoint, EventDetail } from './schema.ts'
+import { postEndpoint, recordFacts, until } from './testing.ts'
 
 let server: TestServer
+const dayMs = 24 * 60 * 60 * 1000
 let offsetMs = 0
+const now = () => new Date(Date.now() + offsetMs)
 const cleanups: Array<() => Promise<void>> = []
 const keep = { after: (work: () => Promise<void>) => void cleanups.push(work) }
 
 before(async () => {
-  server = await startTestServer(keep, { now: () => new Date(Date.now() + offsetMs) })
+  server = await startTestServer(keep, { now })
   await server.api.call('POST', '/products', { id: 'shop', name: 'Shop' })
   for (const id of ['tenant_a', 'tenant_b'])
     await server.api.call('POST', '/tenants', { id, product_id: 'shop', name: id })
@@ -26,35 +30,23 @@ test.after(async () => {
   for (const cleanup of cleanups.toReversed()) await cleanup()
 })
 
-async function makeEndpoint(input: Record<string, unknown>): Promise<Endpoint> {
-  const answer = await server.api.call<Endpoint>('POST', '/webhooks/endpoints', input)
-  assert.equal(answer.status, 201, JSON.stringify(answer.body))
-  return answer.body
-}
+const makeEndpoint = (input: object) => postEndpoint<Endpoint>(server.api, input)
 
 async function readEndpoint(id: string): Promise<Endpoint> {
   return (await server.api.call<Endpoint>('GET', `/webhooks/endpoints/${id}`)).body
 }
 
-/** Facts of one tenant, recorded together. */
+/** Facts of one tenant, recorded together, a day late. */
 async function happen(facts: ReadonlyArray<Pick<NewEvent, 'type' | 'entity'>>, tenantId = 'tenant_a') {
-  const { database, now } = server.server.context
+  const { context } = server.server
   const scope = { tenantId, productId: 'shop', traceId: createTraceId() }
-  const events = facts.map((fact) => ({ ...fact, occurredAt: now(), data: { entity: fact.entity } }))
-  await database.asTenant(scope, (db) => recordEvents(db, scope, events, now()))
-  wakeWork('delivery')
+  const occurredAt = new Date(context.now().getTime() - dayMs)
+  const events = facts.map((fact) => ({ ...fact, occurredAt, data: { entity: fact.entity } }))
+  await recordFacts(context, scope, events)
 }
 
 function manyOf(type: string, count: number): Array<Pick<NewEvent, 'type' | 'entity'>> {
   return Array.from({ length: count }, (_, index) => ({ type, entity: `${type}_${index}` }))
-}
-
-async function until(fits: () => boolean | Promise<boolean>, what: () => unknown = () => ''): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!(await fits())) {
-    assert.ok(performance.now() < deadline, JSON.stringify(what()))
-    await sleep(10)
-  }
 }
 
 /** A backend that answers when it is told to. */
@@ -70,6 +62,24 @@ async function startHolding() {
     await new Promise((resolve) => http.close(resolve))
   })
   return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/`, held }
+}
+
+/** An event of ten days ago that went nowhere. */
+async function makeOld(type: string): Promise<string> {
+  offsetMs -= 10 * dayMs
+  await happen([{ type, entity: 'old' }])
+  offsetMs += 10 * dayMs
+  const { body } = await server.api.call<{ data: Array<{ id: string }> }>(
+    'GET',
+    `/webhooks/events?type=${type}`,
+  )
+  return body.data[0]?.id ?? ''
+}
+
+const replay = (id: string) => server.api.call('POST', `/webhooks/events/${id}/replay`)
+
+async function deliveryOf(id: string): Promise<EventDetail['deliveries'][number] | undefined> {
+  return (await server.api.call<EventDetail>('GET', `/webhooks/events/${id}`)).body.deliveries[0]
 }
 
 const entitiesOf = (receiver: Receiver) => receiver.events.map(({ body }) => body.entity)
@@ -309,6 +319,49 @@ describe('an endpoint that fails', () => {
     await server.api.call('DELETE', `/webhooks/endpoints/${endpoint.id}`)
   })
 
+  test('whose events can not be read now is left alone for seconds, and no attempt is used up', async () => {
+    const receiver = await startReceiver(keep)
+    const { id } = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['unread.*'] })
+    const owner = new pg.Client({ connectionString: server.ownerUrl, options: '-c search_path=pipecore' })
+    await owner.connect()
+    await owner.query('revoke select on events from pipecore_system')
+    await happen([{ type: 'unread.thing', entity: 'one' }])
+    await until(async () => {
+      const { rows } = await owner.query<{ run_at: Date; attempts: number }>(
+        'select run_at, attempts from work where series = $1 and lease_until is null',
+        [id],
+      )
+      const waitsMs = (rows[0]?.run_at.getTime() ?? 0) - Date.now() - offsetMs
+      return waitsMs > 1_000 && rows[0]?.attempts === 0
+    })
+    await owner.query('grant select on events to pipecore_system')
+    await owner.end()
+    offsetMs += 6_000
+    wakeWork('delivery')
+    const { body } = await receiver.waitFor(({ body: { event } }) => event === 'unread.thing')
+    const attemptsOf = async () =>
+      (await server.api.call<EventDetail>('GET', `/webhooks/events/${body.id}`)).body.deliveries[0]?.attempts
+    await until(async () => (await attemptsOf())?.length === 1)
+    assert.deepEqual(
+      (await attemptsOf())?.map(({ attempt, outcome }) => [attempt, outcome]),
+      [[1, 'delivered']],
+    )
+  })
+
+  test('that can not be deleted whole is not deleted', async () => {
+    const receiver = await startReceiver(keep)
+    const { id } = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['kept.*'] })
+    const owner = new pg.Client({ connectionString: server.ownerUrl, options: '-c search_path=pipecore' })
+    await owner.connect()
+    await owner.query(`alter table work_series add constraint refused check (series <> '${id}') not valid`)
+    assert.equal((await server.api.call('DELETE', `/webhooks/endpoints/${id}`)).status, 500)
+    assert.equal((await readEndpoint(id)).active, true)
+    await owner.query('alter table work_series drop constraint refused')
+    await owner.end()
+    assert.equal((await server.api.call('DELETE', `/webhooks/endpoints/${id}`)).status, 204)
+    assert.equal((await server.api.call('GET', `/webhooks/endpoints/${id}`)).status, 404)
+  })
+
   test('one that asks for patience gets it, and no attempt is used up', async () => {
     const receiver = await startReceiver(keep)
     const endpoint = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['patient.*'] })
@@ -334,5 +387,48 @@ describe('an endpoint that fails', () => {
       ],
     )
     assert.equal((await readEndpoint(endpoint.id)).health.failures_in_a_row, 0)
+  })
+
+  test('one that asks for patience gets it for three days since the first attempt, however old the event', async () => {
+    const event = await makeOld('aged.thing')
+    const receiver = await startReceiver(keep)
+    const { id } = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['aged.*'] })
+    receiver.answerWith(429, { 'retry-after': '60' })
+    assert.equal((await replay(event)).status, 202)
+    const attempts = (count: number) =>
+      until(
+        async () => (await deliveryOf(event))?.attempts.length === count,
+        () => receiver.events.length,
+      )
+    await attempts(1)
+    offsetMs += 2.9 * dayMs
+    await attempts(2)
+    assert.equal((await deliveryOf(event))?.state, 'pending')
+    offsetMs += 0.2 * dayMs
+    await attempts(3)
+    assert.equal((await deliveryOf(event))?.state, 'dead')
+    await server.api.call('DELETE', `/webhooks/endpoints/${id}`)
+  })
+
+  test('one that is switched off keeps what waits for three days, however old the event', async () => {
+    const receiver = await startReceiver(keep)
+    const event = await makeOld('parked.thing')
+    const { id } = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_a', events: ['parked.*'] })
+    receiver.answerWith(500)
+    await replay(event)
+    await until(async () => (await deliveryOf(event))?.attempts.length === 1)
+    await server.api.call('PATCH', `/webhooks/endpoints/${id}`, { active: false })
+    const waits = () =>
+      until(
+        async () => Date.parse((await deliveryOf(event))?.next_attempt_at ?? '') > now().getTime() + 60_000,
+      )
+    offsetMs += 10_000
+    await waits()
+    offsetMs += 2.9 * dayMs
+    await waits()
+    offsetMs += 0.2 * dayMs
+    await until(async () => (await deliveryOf(event))?.state === 'dead')
+    assert.match((await deliveryOf(event))?.attempts.at(-1)?.error ?? '', /switched off for too long/)
+    await server.api.call('DELETE', `/webhooks/endpoints/${id}`)
   })
 })

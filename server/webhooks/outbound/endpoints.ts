@@ -178,14 +178,13 @@ function requireHeadersFor(known: EndpointRow, change: EndpointChange): void {
 
 export async function deleteEndpoint(context: Context, caller: Caller, id: string): Promise<void> {
   await requireEndpoint(context, caller, id)
-  await updateEndpoint(context.database.system, id, {
-    active: false,
-    deleted_at: context.now(),
-    updated_at: context.now(),
+  const now = context.now()
+  await context.database.asSystem(async (db) => {
+    await updateEndpoint(db, id, { active: false, deleted_at: now, updated_at: now })
+    // What still waits for it is given up without its limits.
+    const unlimited = limitsOf({ max_in_flight: null, max_per_second: null })
+    await changeSeries(db, id, { pausedUntil: null, ...unlimited })
   })
-  // What still waits for it is given up without its limits.
-  const unlimited = limitsOf({ max_in_flight: null, max_per_second: null })
-  await changeSeries(context.database.system, id, { pausedUntil: null, ...unlimited })
 }
 
 /**

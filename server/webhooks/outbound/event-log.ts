@@ -6,7 +6,7 @@ import { decodeCursor, type Page, toPage } from '#core/pagination.ts'
 import { insertWork, wakeWork } from '#jobs'
 import { type Caller, scopeFor } from '#tenants'
 import { requireEndpoint } from './endpoints.ts'
-import { deliveryOf, wants } from './events.ts'
+import { redeliveryOf, wants } from './events.ts'
 import {
   type AttemptRow,
   type EventRow,
@@ -110,7 +110,7 @@ export async function replayEvent(
       { field: 'endpoint_id', message: 'names no endpoint that takes this event' },
     ])
   }
-  const work = targets.map((target) => deliveryOf(event, target, context.now()))
+  const work = targets.map((target) => redeliveryOf(event, target, context.now()))
   await insertWork(context.database.system, work)
   wakeWork('delivery')
   return { event_id: event.id, deliveries: work.map((delivery) => delivery.id) }

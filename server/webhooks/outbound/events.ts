@@ -1,7 +1,10 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { afterCommit } from '#core/after-commit.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
 import { createId, timeOfId } from '#core/ids.ts'
-import { callRecordEvents, type EventRow, type WholeEvent } from './queries.ts'
+import type { WorkItem } from '#jobs'
+import { countRecorded } from './metrics/recorded.ts'
+import { callRecordEvents, callRecordEventsOf, type EventRow, type WholeEvent } from './queries.ts'
 
 export interface NewEvent {
   /** A type of the catalogue, such as `message.delivered`. */
@@ -25,19 +28,40 @@ export async function recordEvents(
   events: readonly NewEvent[],
   now: Date,
 ): Promise<void> {
-  if (events.length > 0) await sql`select ${eventRecording(scope, events, now)}`.execute(db)
-}
-
-/** `recordEvents` as an expression, for a statement that also records the fact: how many deliveries were opened. */
-export function eventRecording(
-  scope: TenantScope,
-  events: readonly NewEvent[],
-  now: Date,
-): RawBuilder<number> {
-  return callRecordEvents(
+  await recordRows(
+    db,
     events.map((event) => toEventRow(scope, event, now)),
     now,
   )
+}
+
+/** `recordEvents` of what may be of several tenants. */
+export async function recordRows(
+  db: Kysely<Tables>,
+  events: readonly WholeEvent[],
+  now: Date,
+): Promise<void> {
+  if (events.length === 0) return
+  await sql`select ${callRecordEvents(events, now)}`.execute(db)
+  afterCommit(db, () => countRecorded(events))
+}
+
+/** What there is to tell of one fact. */
+export interface Telling {
+  scope: TenantScope
+  events: readonly NewEvent[]
+  now: Date
+}
+
+/**
+ * `recordEvents` as an expression, for a statement that also records the facts: of those whose place, counted from 1,
+ * is true in `due`. It says how many deliveries were opened. Call `countRecorded` once that has committed.
+ */
+export function eventRecording(tellings: readonly Telling[], due: RawBuilder<boolean[]>): RawBuilder<number> {
+  const rows = tellings.flatMap(({ scope, events, now }, index) =>
+    events.map((event) => ({ ...toEventRow(scope, event, now), place: index + 1 })),
+  )
+  return callRecordEventsOf(rows, due, tellings.at(-1)?.now ?? new Date())
 }
 
 /** Filters are `*`, `noun.*` or a whole type. */
@@ -46,22 +70,32 @@ export function wants(filters: readonly string[], type: string): boolean {
   return filters.some((filter) => filter === '*' || filter === type || filter === `${noun}.*`)
 }
 
-/** Its id begins with the time of its event's, as in `record_events`: open deliveries of an event are found by that. */
-export function deliveryOf(
+const replayLane = '/replay'
+
+/**
+ * A delivery of an event that was sent before, in a lane of its own, so that what happens now never waits behind it.
+ * Its id begins with the time of its event's, as in `record_events`: open deliveries of an event are found by that.
+ */
+export function redeliveryOf(
   event: Pick<EventRow, 'id' | 'tenant_id' | 'product_id'>,
   endpointId: string,
-  now: Date,
+  runAt: Date,
 ) {
   return {
     id: createId('dlv', timeOfId(event.id)),
     kind: 'delivery' as const,
-    lane: `${endpointId}/${event.tenant_id}`,
+    lane: `${endpointId}/${event.tenant_id}${replayLane}`,
     series: endpointId,
     tenant_id: event.tenant_id,
     product_id: event.product_id,
     ref: event.id,
-    run_at: now,
+    run_at: runAt,
   }
+}
+
+/** What is tried again has a lane behind it. */
+export function isRedelivery(item: Pick<WorkItem, 'lane' | 'series' | 'tenantId'>): boolean {
+  return item.lane.startsWith(`${item.series}/${item.tenantId}${replayLane}`)
 }
 
 interface NewRow extends Omit<NewEvent, 'entity'> {

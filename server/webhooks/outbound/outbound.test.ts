@@ -6,10 +6,9 @@ import { sql } from 'kysely'
 import { Webhook } from 'standardwebhooks'
 import type { TenantScope } from '#core/database.ts'
 import { createTraceId } from '#core/trace.ts'
-import { wakeWork } from '#jobs'
 import { type ReceivedEvent, type Receiver, startReceiver } from '../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
-import { recordEvents } from './index.ts'
+import { postEndpoint, recordFacts } from './testing.ts'
 import type { Endpoint, EventDetail, TestResult } from './schema.ts'
 
 type Created = Endpoint & { secret: string }
@@ -40,28 +39,17 @@ function scopeOf(id: 'a' | 'b'): TenantScope {
   return { tenantId: `tenant_${id}`, productId: `product_${id}`, traceId: createTraceId() }
 }
 
-async function createEndpoint(input: Record<string, unknown>): Promise<Created> {
-  const answer = await server.api.call<Created>('POST', '/webhooks/endpoints', {
-    url: receiver.url,
-    tenant_id: 'tenant_a',
-    ...input,
-  })
-  assert.equal(answer.status, 201, JSON.stringify(answer.body))
-  return answer.body
-}
+const createEndpoint = (input: object) =>
+  postEndpoint<Created>(server.api, { url: receiver.url, tenant_id: 'tenant_a', ...input })
 
-/** A fact of a module, recorded as modules do. */
+/** A fact of a module. @returns its trace */
 async function happen(
   type: string,
   id: 'a' | 'b' = 'a',
   data: Record<string, unknown> = {},
 ): Promise<string> {
-  const { database, now } = server.server.context
   const scope = scopeOf(id)
-  await database.asTenant(scope, (db) =>
-    recordEvents(db, scope, [{ type, entity: 'thing_1', occurredAt: now(), data }], now()),
-  )
-  wakeWork('delivery')
+  await recordFacts(server.server.context, scope, [{ type, entity: 'thing_1', data }])
   return scope.traceId
 }
 

@@ -2,6 +2,7 @@ import { validatorCompiler } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
 import type { App } from '#core/module.ts'
+import type { Caller } from '#tenants'
 import { publishEvents } from './publish.ts'
 import { OwnEvent, OwnEvents, PublishedEvents } from './schema.ts'
 
@@ -18,12 +19,20 @@ const headers = z.looseObject({
     .meta({ description: 'The same key and body publish once, however often they come.' }),
 })
 
+interface PublishRequest {
+  caller: Caller
+  traceId: string
+  body: unknown
+}
+
 export function publishRoute(app: App, context: Context): void {
+  const publish = ({ caller, body, traceId }: PublishRequest, idempotencyKey?: string) =>
+    publishEvents(context, caller, body, { traceId, idempotencyKey })
   app.post(
     '/events',
     {
       bodyLimit: batchLimitBytes,
-      config: { scope: 'events:write' },
+      config: { scope: 'events:write', direct: { status: 202, run: (request) => publish(request) } },
       schema: {
         operationId: 'publishEvents',
         tags: ['Webhooks out'],
@@ -37,10 +46,7 @@ export function publishRoute(app: App, context: Context): void {
         part.httpPart === 'body' ? (value) => ({ value }) : validatorCompiler(part as unknown as ZodPart),
     },
     async (request, reply) => {
-      const answer = await publishEvents(context, request.caller, request.body, {
-        traceId: request.traceId,
-        idempotencyKey: request.headers['idempotency-key'],
-      })
+      const answer = await publish(request, request.headers['idempotency-key'])
       return reply.code(202).send(answer)
     },
   )

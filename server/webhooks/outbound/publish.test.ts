@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { before, describe, test } from 'node:test'
+import { before, describe, test, type TestContext } from 'node:test'
 import { sql } from 'kysely'
 import { Webhook } from 'standardwebhooks'
 import type { TestApi } from '../../testing/api.ts'
@@ -60,8 +60,36 @@ async function countEvents(): Promise<number> {
   return rows[0]?.count ?? 0
 }
 
+/** The connection breaks once events are committed, or the first time before they come there. */
+function loseAnswer(t: TestContext, when: 'after' | 'before' = 'after'): void {
+  const { database } = server.server.context
+  const { system } = database
+  const recordings = new WeakSet<object>()
+  let isCut = when === 'before'
+  const fail = () => {
+    throw new Error('Connection terminated unexpectedly')
+  }
+  t.after(() => void (database.system = system))
+  database.system = system.withPlugin({
+    transformQuery: ({ node, queryId }) => {
+      if (!JSON.stringify(node).includes('record_events(')) return node
+      if (isCut) {
+        isCut = false
+        fail()
+      }
+      if (when === 'after') recordings.add(queryId)
+      return node
+    },
+    transformResult: async ({ result, queryId }) => (recordings.has(queryId) ? fail() : result),
+  })
+}
+
 async function readEvent(id: string): Promise<EventDetail> {
   return (await own.call<EventDetail>('GET', `/webhooks/events/${id}`)).body
+}
+
+function hoursAhead(hours: number): string {
+  return new Date(Date.now() + hours * 60 * 60 * 1000).toISOString()
 }
 
 function fieldsOf(answer: { body: Answer }): string[] {
@@ -104,6 +132,15 @@ describe('an event', () => {
     assert.ok(Math.abs(Date.parse(event.occurred_at) - Date.now()) < 60_000)
   })
 
+  test('may have occurred long ago, and by its publisher’s clock tomorrow', async () => {
+    for (const at of ['2000-01-01T01:00:00+01:00', hoursAhead(23)]) {
+      const { status, body } = await publish({ ...paid, occurred_at: at })
+      assert.equal(status, 202)
+      assert.equal(Date.parse((await readEvent(body.id)).occurred_at), Date.parse(at))
+    }
+    assert.equal((await own.call('GET', '/webhooks/events')).status, 200)
+  })
+
   test('may be published by a tenant’s key for itself and by an admin key', async () => {
     assert.equal((await publish(paid, tenant)).status, 202)
     assert.equal((await publish(paid, server.api)).status, 202)
@@ -116,9 +153,48 @@ describe('an event', () => {
     assert.equal(new Set(answers.map(({ body }) => body.id)).size, 300)
     assert.equal(await countEvents(), before + 300)
   })
+
+  for (const isDelivered of [false, true]) {
+    const title = 'stored beside others is answered so where the answer of the database is lost'
+    test(isDelivered ? `${title}, with its delivery` : title, async (t) => {
+      if (isDelivered) {
+        const endpoint = { url: 'http://127.0.0.1:9/', tenant_id: 'tenant_a', events: ['order.*'] }
+        const { body: made } = await own.call<{ id: string }>('POST', '/webhooks/endpoints', endpoint)
+        t.after(() => own.call('DELETE', `/webhooks/endpoints/${made.id}`))
+      }
+      const before = await countEvents()
+      loseAnswer(t)
+      const answers = await Promise.all(Array.from({ length: 20 }, () => publish(paid)))
+      assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([202]))
+      assert.equal(await countEvents(), before + 20)
+      const events = await Promise.all(answers.map(({ body }) => readEvent(body.id)))
+      const counts = new Set(events.map(({ deliveries }) => deliveries.length))
+      assert.deepEqual(counts, new Set([isDelivered ? 1 : 0]))
+    })
+  }
+
+  for (const when of ['after', 'before'] as const) {
+    test(`alone is stored once where the connection breaks ${when} that`, async (t) => {
+      const before = await countEvents()
+      loseAnswer(t, when)
+      const { status, body } = await publish(paid)
+      assert.equal(status, 202)
+      assert.equal((await readEvent(body.id)).id, body.id)
+      assert.equal(await countEvents(), before + 1)
+    })
+  }
 })
 
 describe('a batch', () => {
+  test('is stored once where the answer of the database is lost', async (t) => {
+    const before = await countEvents()
+    loseAnswer(t)
+    const { status, body } = await publish({ events: [paid, paid, paid] })
+    assert.equal(status, 202)
+    assert.equal(body.data.length, 3)
+    assert.equal(await countEvents(), before + 3)
+  })
+
   test('of several tenants is answered in its order', async () => {
     const events = Array.from({ length: 1_000 }, (_, index) => ({
       ...paid,
@@ -130,6 +206,21 @@ describe('a batch', () => {
     assert.equal(body.data.length, 1_000)
     const last = await readEvent(body.data[999]?.id ?? '')
     assert.deepEqual([last.tenant_id, last.body?.amount], ['tenant_a2', 999])
+  })
+
+  test('of one entity arrives in its order where an endpoint asks for order', async () => {
+    const receiver = await startReceiver(keep)
+    const endpoint = { url: receiver.url, tenant_id: 'tenant_a2', ordered: true }
+    const { body: made } = await own.call<{ id: string }>('POST', '/webhooks/endpoints', endpoint)
+    const events = Array.from({ length: 20 }, () => ({ ...paid, tenant_id: 'tenant_a2', entity: 'ORD-1' }))
+    const { body } = await publish({ events })
+    const ids = body.data.map(({ id }) => id)
+    await receiver.waitFor(() => receiver.events.length === ids.length)
+    assert.deepEqual(
+      receiver.events.map((event) => event.body.id),
+      ids,
+    )
+    await own.call('DELETE', `/webhooks/endpoints/${made.id}`)
   })
 
   test('is refused whole, with every fault of every event', async () => {
@@ -144,6 +235,11 @@ describe('a batch', () => {
         { ...paid, colour: 'red', occurred_at: 'noon' },
         { ...paid, data: { ...data, id: 'evt_mine' } },
         'nothing',
+        { ...paid, occurred_at: '1999-12-31T23:59:59Z' },
+        { ...paid, occurred_at: hoursAhead(25) },
+        { ...paid, data: [data] },
+        { ...paid, data: undefined },
+        { ...paid, older: { 1: null } },
       ],
     })
     assert.deepEqual([answer.status, answer.body.code], [422, 'request_invalid'])
@@ -151,6 +247,9 @@ describe('a batch', () => {
       'events.1.data.amount',
       'events.1.data.order_id',
       'events.1.data.plan',
+      'events.10.data',
+      'events.11.data',
+      'events.12.older.1',
       'events.2.tenant_id',
       'events.3.type',
       'events.4.version',
@@ -158,6 +257,8 @@ describe('a batch', () => {
       'events.5.occurred_at',
       'events.6.data.id',
       'events.7',
+      'events.8.occurred_at',
+      'events.9.occurred_at',
     ])
     assert.equal(await countEvents(), before)
   })
@@ -183,6 +284,10 @@ describe('an event is refused', () => {
     ['without data', { data: undefined }, 'data'],
     ['with a list as data', { data: [data] }, 'data'],
     ['with a time that is none', { occurred_at: '2026-13-01' }, 'occurred_at'],
+    ['of the last century', { occurred_at: '2000-01-01T00:59:59+01:00' }, 'occurred_at'],
+    ['before the first year', { occurred_at: '0000-01-01T00:00:00+14:00' }, 'occurred_at'],
+    ['past the last year', { occurred_at: '9999-12-31T23:59:59-14:00' }, 'occurred_at'],
+    ['of the day after tomorrow', { occurred_at: hoursAhead(25) }, 'occurred_at'],
     ['with an empty entity', { entity: '' }, 'entity'],
     ['without a tenant', { tenant_id: undefined }, 'tenant_id'],
     ['with half a character', { data: { ...data, note: '\ud83d' } }, 'data.note'],
@@ -224,6 +329,14 @@ describe('an event is refused', () => {
   test('of a type that only another product has', async () => {
     const stranger = await callerWith('/products/product_b/keys')
     assert.deepEqual(fieldsOf(await publish({ ...paid, tenant_id: 'tenant_b' }, stranger)), ['type'])
+  })
+
+  test('whose data is no object, though its schema allows anything', async () => {
+    await own.call('PUT', '/webhooks/catalog/note.added', { version: 1, schema: {} })
+    for (const given of [[data], null, 'text', 1, undefined]) {
+      const answer = await publish({ ...paid, type: 'note.added', data: given })
+      assert.deepEqual([answer.status, fieldsOf(answer)], [422, ['data']], JSON.stringify(given))
+    }
   })
 
   test('from a key without the scope or a key that was just deleted', async () => {

@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely'
 import type { z } from 'zod'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
+import { isRefusal } from '#core/database-refusal.ts'
 import { type FieldError, invalidRequest, type PipeError } from '#core/errors.ts'
 import { createGroup } from '#core/grouped.ts'
 import { runOnce } from '#core/idempotency.ts'
@@ -11,12 +12,15 @@ import { findCheckedType } from './checked-types.ts'
 import { toEventRow } from './events.ts'
 import { checkData, createCheckBudget } from './json-schema.ts'
 import { measureBatch } from './metrics/deliveries.ts'
-import { callRecordEvents, type WholeEvent } from './queries.ts'
+import { callRecordEvents, findEvent, type WholeEvent } from './queries.ts'
 import { maxBatch, OwnEvent, OwnEvents, type PublishedEvents } from './schema.ts'
 import { findOlderFaults, type Given } from './versions/older-shapes.ts'
 
 const maxEventBytes = 256 * 1024
 const mostFaultsTold = 1_000
+const firstTime = new Date('2000-01-01T00:00:00Z')
+/** Clocks of callers may be ahead. */
+const mostAheadMs = 24 * 60 * 60 * 1000
 
 export interface PublishOptions {
   traceId: string
@@ -43,7 +47,7 @@ export async function publishEvents(
   if (key !== undefined) {
     const owner = isBatch ? ownerOfAnswers(caller) : (row?.tenant_id ?? '')
     ids = await storeUnderKey(context, rows, { owner, key, request: body })
-  } else if (isBatch) await recordRows(context, context.database.system, rows)
+  } else if (isBatch) await recordRowsOnce(context, rows)
   else if (row !== undefined) await storeEvent(context, row)
   wakeWork('delivery')
   const data = ids.map((id) => ({ id }))
@@ -138,6 +142,7 @@ async function makeRows(
       faults.push({ field: `${prefix}tenant_id`, message: 'names no tenant that this key may act for' })
       continue
     }
+    faults.push(...findTimeFaults(event, prefix, now))
     const type = await findCheckedType(context, scope.productId, event.type, event.version)
     if (type === undefined) {
       faults.push(unknownType(prefix, event))
@@ -152,6 +157,14 @@ async function makeRows(
   return rows
 }
 
+function findTimeFaults({ occurred_at: told }: OwnEvent, prefix: string, now: Date): FieldError[] {
+  if (told === undefined) return []
+  const occurredAt = new Date(told)
+  const isBetween = occurredAt >= firstTime && occurredAt.getTime() <= now.getTime() + mostAheadMs
+  if (isBetween) return []
+  return [{ field: `${prefix}occurred_at`, message: 'is before 2000 or more than a day from now' }]
+}
+
 function toRow(scope: TenantScope, event: OwnEvent, version: number, now: Date): WholeEvent {
   const { type, entity, data, older = {} } = event
   const occurredAt = event.occurred_at === undefined ? now : new Date(event.occurred_at)
@@ -161,11 +174,15 @@ function toRow(scope: TenantScope, event: OwnEvent, version: number, now: Date):
 function findSizeFaults({ body, older }: WholeEvent, prefix: string): FieldError[] {
   const most = `more than ${maxEventBytes / 1024} KiB`
   const faults: FieldError[] = []
-  if (Buffer.byteLength(body) > maxEventBytes)
-    faults.push({ field: `${prefix}data`, message: `makes an event of ${most}` })
-  if (Buffer.byteLength(older ?? '') > maxEventBytes)
+  if (isTooLong(body)) faults.push({ field: `${prefix}data`, message: `makes an event of ${most}` })
+  if (isTooLong(older ?? ''))
     faults.push({ field: `${prefix}older`, message: `makes events of ${most} together` })
   return faults
+}
+
+/** Bytes are only counted where there may be enough: three for each of its units at most. */
+function isTooLong(text: string): boolean {
+  return text.length * 3 > maxEventBytes && Buffer.byteLength(text) > maxEventBytes
 }
 
 function unknownType(prefix: string, { type, version }: OwnEvent): FieldError {
@@ -204,6 +221,8 @@ async function recordRows(context: Context, db: Kysely<Tables>, rows: readonly W
 }
 
 const mostPerStatement = 256
+/** More would cost the database little less each, and leave it idle while they come. */
+const enoughForOne = 64
 const stores = new WeakMap<Context, (row: WholeEvent) => Promise<void>>()
 
 /** Events that arrive while a commit runs share the next one. */
@@ -212,11 +231,36 @@ function storeEvent(context: Context, row: WholeEvent): Promise<void> {
   if (known !== undefined) return known(row)
   const store = createGroup<WholeEvent, void>({
     maxSize: mostPerStatement,
+    gathers: enoughForOne,
+    quietTurns: 3,
     flush: async (rows) => {
-      await recordRows(context, context.database.system, rows)
+      await recordRowsOnce(context, rows)
       return rows.map(() => undefined)
     },
   })
   stores.set(context, store)
   return store(row)
+}
+
+/**
+ * Where only the answer of the database may have been lost, they are recorded again: that also waits for a commit that
+ * still goes on. A group that fails all the same is tried again one by one.
+ */
+async function recordRowsOnce(context: Context, rows: readonly WholeEvent[], isAgain = false): Promise<void> {
+  try {
+    await recordRows(context, context.database.system, rows)
+  } catch (error) {
+    if (await areStored(context, rows, error)) measureBatch(context, rows.length)
+    else if (isAgain || isRefusal(error)) throw error
+    else await recordRowsOnce(context, rows, true)
+  }
+}
+
+const uniqueViolation = '23505'
+
+/** Nobody else makes the id of an event, and those of one statement are stored all or none. */
+async function areStored(context: Context, rows: readonly WholeEvent[], error: unknown): Promise<boolean> {
+  const [row] = rows
+  if (row === undefined || !isRefusal(error) || error.code !== uniqueViolation) return false
+  return (await findEvent(context.database.system, row.id)) !== undefined
 }

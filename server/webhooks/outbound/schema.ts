@@ -223,12 +223,24 @@ export const CatalogDetail = CatalogEntry.extend({
 export type CatalogDetail = z.infer<typeof CatalogDetail>
 
 const ofTheEnvelope = ['id', 'event', 'tenant_id', 'occurred_at', 'trace_id']
-const eventData = jsonObject.superRefine((data, context) => {
-  for (const name of ofTheEnvelope) {
-    if (!Object.hasOwn(data, name)) continue
-    context.addIssue({ code: 'custom', message: 'is set by PipeCore alone', path: [name] })
-  }
-})
+/** As `jsonObject`, which would copy what it is given, key by key: more work than all the rest of a publish's check. */
+const eventData = z
+  .unknown()
+  .superRefine((data, context) => {
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+      context.addIssue({ code: 'invalid_type', expected: 'record', input: data })
+      return
+    }
+    for (const name of ofTheEnvelope) {
+      if (!Object.hasOwn(data, name)) continue
+      context.addIssue({ code: 'custom', message: 'is set by PipeCore alone', path: [name] })
+    }
+  })
+  .meta({
+    type: 'object',
+    propertyNames: { type: 'string' },
+    additionalProperties: {},
+  }) as unknown as typeof jsonObject
 
 export const OwnEvent = z.strictObject({
   tenant_id: z.string().max(63),
@@ -240,7 +252,10 @@ export const OwnEvent = z.strictObject({
     .max(200)
     .optional()
     .meta({ description: 'Id of what it is about, such as an order; default: the event’s own id.' }),
-  occurred_at: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: now.' }),
+  occurred_at: z.iso
+    .datetime({ offset: true })
+    .optional()
+    .meta({ description: 'Not before 2000, nor more than a day from now. Default: now.' }),
   data: eventData.meta({ description: 'Joins the envelope in the body, as the schema of its type says.' }),
   older: olderShapes(eventData).optional(),
 })

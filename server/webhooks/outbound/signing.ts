@@ -31,10 +31,12 @@ export function publicKeyOf(secret: string): string | null {
 }
 
 /** As in Standard Webhooks over the exact body; one signature per secret, so both verify while a secret rotates. */
-export function signEvent(eventId: string, body: string, secrets: readonly string[], at: Date): string {
-  const content = `${eventId}.${toSeconds(at)}.${body}`
+export function signEvent(eventId: string, body: Buffer, secrets: readonly string[], at: Date): string {
+  const head = `${eventId}.${toSeconds(at)}.`
   const signatures = secrets.map((secret) =>
-    isPrivateKey(secret) ? `v1a,${signAsymmetric(secret, content)}` : `v1,${signShared(secret, content)}`,
+    isPrivateKey(secret)
+      ? `v1a,${signAsymmetric(secret, head, body)}`
+      : `v1,${signShared(secret, head, body)}`,
   )
   return signatures.join(' ')
 }
@@ -43,12 +45,12 @@ function isPrivateKey(secret: string): boolean {
   return secret.startsWith(privatePrefix)
 }
 
-function signShared(secret: string, content: string): string {
-  return createHmac('sha256', keyOf(secret)).update(content).digest('base64')
+function signShared(secret: string, head: string, body: Buffer): string {
+  return createHmac('sha256', keyOf(secret)).update(head).update(body).digest('base64')
 }
 
-function signAsymmetric(secret: string, content: string): string {
-  return sign(null, Buffer.from(content), keyOf(secret)).toString('base64')
+function signAsymmetric(secret: string, head: string, body: Buffer): string {
+  return sign(null, Buffer.concat([Buffer.from(head), body]), keyOf(secret)).toString('base64')
 }
 
 /** Making a key takes longer than signing with it. */

@@ -57,6 +57,8 @@ export interface OutboundTables {
     older: string | null
     trace_id: string
     occurred_at: Date
+    /** The stretch of time that it is found by; null of events from before there were any. */
+    stretch: Generated<string | null>
   }
   event_types: {
     product_id: string
@@ -85,7 +87,8 @@ export interface OutboundTables {
     lookup_ms: number | null
     connect_ms: number | null
     first_byte_ms: number | null
-    body_sha256: Buffer | null
+    /** Written in hex. */
+    body_sha256: ColumnType<Buffer | null, string | null, never>
     version: number | null
     signature: string | null
     header_names: string | null

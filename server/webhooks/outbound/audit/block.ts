@@ -1,7 +1,7 @@
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
+import { hashText } from './signature.ts'
 
 /** What of an attempt is in the chain, in this order. */
-const provenFields = [
+export const provenFields = [
   'id',
   'place',
   'delivery_id',
@@ -20,7 +20,7 @@ const provenFields = [
 ] as const
 
 /** Behind the others where an attempt has any of them: one from before they were recorded keeps its hash. */
-const laterFields = [
+export const laterFields = [
   'lookup_ms',
   'connect_ms',
   'first_byte_ms',
@@ -30,8 +30,8 @@ const laterFields = [
   'header_names',
 ] as const
 
-/** Of an export: with other fields an earlier verifier would call honest attempts changed. */
-export const exportVersion = 2
+/** Of an export: with other fields or lines an earlier verifier would call an honest one changed. */
+export const exportVersion = 3
 const headerVersion = 1
 
 export type ProvenAttempt = Record<(typeof provenFields)[number], unknown> &
@@ -61,6 +61,10 @@ export function leafOf(attempt: ProvenAttempt): string {
   return `${attempt.id} ${hashText(JSON.stringify(isEarly ? proven : [...proven, ...later]))}`
 }
 
+export function idsOf(leaves: string): string[] {
+  return leaves.split('\n').map((leaf) => leaf.split(' ')[0] ?? '')
+}
+
 /** Leaves in the order of their places, a line each. */
 export function rootOf(leaves: string): string {
   return hashText(leaves)
@@ -82,38 +86,4 @@ export function spellHeader(header: BlockHeader): string {
     previous,
     sealedAt,
   ])
-}
-
-export function hashText(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
-}
-
-export interface AuditKey {
-  id: string
-  publicKey: string
-  privateKey: KeyObject
-}
-
-export function makeAuditKey(): AuditKey {
-  const pair = generateKeyPairSync('ed25519')
-  const publicKey = pair.publicKey.export({ type: 'spki', format: 'der' }).toString('base64url')
-  return { id: keyIdOf(publicKey), publicKey, privateKey: pair.privateKey }
-}
-
-/** Names a key by what it is: who noted the id knows the key. */
-export function keyIdOf(publicKey: string): string {
-  return hashText(publicKey).slice(0, 32)
-}
-
-export function signHeader(header: BlockHeader, key: KeyObject): string {
-  return sign(null, Buffer.from(spellHeader(header)), key).toString('base64url')
-}
-
-export function isSigned(header: BlockHeader, signature: string, publicKey: string): boolean {
-  try {
-    const key = createPublicKey({ key: Buffer.from(publicKey, 'base64url'), type: 'spki', format: 'der' })
-    return verify(null, Buffer.from(spellHeader(header)), key, Buffer.from(signature, 'base64url'))
-  } catch {
-    return false
-  }
 }

@@ -1,20 +1,14 @@
 import type { Kysely } from 'kysely'
-import { sql } from 'kysely'
 import { z } from 'zod'
 import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { createTraceId } from '#core/trace.ts'
 import { wakeWork } from '#jobs'
-import { toEventRow } from '../events.ts'
-import { callRecordEvents, type WholeEvent } from '../queries.ts'
-import {
-  type ChainRow,
-  deleteExpiredLeaves,
-  findAuditKey,
-  lockChainsWithNews,
-  saveChains,
-} from './queries.ts'
+import { recordRows, toEventRow } from '../events.ts'
+import type { WholeEvent } from '../queries.ts'
+import { forgetBlocks } from './forgetting.ts'
+import { type ChainRow, findAuditKey, lockChainsWithNews, saveChains } from './queries.ts'
 import { sealAttempts } from './sealing.ts'
 
 const nothing = z.strictObject({})
@@ -50,7 +44,7 @@ const forget: JobDefinition<z.infer<typeof nothing>> = {
   timeoutSeconds: 600,
   schedule: '35 3 * * *',
   run: async (context, _payload, { signal }) => {
-    while ((await deleteExpiredLeaves(context.database.system, batch)) === batch) signal.throwIfAborted()
+    await forgetBlocks(context, signal)
   },
 }
 
@@ -70,7 +64,7 @@ async function announceSome(context: Context, db: Kysely<Tables>): Promise<numbe
   if (chains.length === 0) return 0
   const events: WholeEvent[] = []
   for (const chain of chains) events.push(await toAnnouncement(db, chain, now))
-  await sql`select ${callRecordEvents(events, now)}`.execute(db)
+  await recordRows(db, events, now)
   const announced = chains.map((chain, index) => ({
     ...chain,
     has_news: false,

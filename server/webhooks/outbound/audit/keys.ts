@@ -3,8 +3,8 @@ import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import { openSecret, type SecretCell, sealSecret } from '#tenants'
-import { type AuditKey, makeAuditKey } from './block.ts'
 import { findAuditKey, insertAuditKey } from './queries.ts'
+import { type AuditKey, makeAuditKey } from './signature.ts'
 
 function cellOf(productId: string): SecretCell {
   return { owner: `product:${productId}`, table: 'audit_keys', row: productId, column: 'sealed_private_key' }

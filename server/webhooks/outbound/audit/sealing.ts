@@ -1,31 +1,23 @@
 import type { Kysely } from 'kysely'
 import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
-import {
-  type AuditKey,
-  type BlockHeader,
-  hashText,
-  leafOf,
-  noHash,
-  rootOf,
-  signHeader,
-  spellHeader,
-} from './block.ts'
+import { type BlockHeader, noHash, spellHeader } from './block.ts'
 import { openAuditKey } from './keys.ts'
 import {
   type BlockRow,
+  type ChainName,
   type ChainRow,
   findChains,
   insertBlocks,
-  type LeavesRow,
-  listSealable,
+  insertLeaves,
+  type Leaves,
   lockHorizon,
   noteNextPlace,
   readLastPlace,
   saveChains,
   saveSealedPlace,
-  type SealableAttempt,
 } from './queries.ts'
+import { type AuditKey, hashText, signText } from './signature.ts'
 
 const attemptsPerPiece = 2_000
 
@@ -54,33 +46,35 @@ async function sealPiece(
   const isOpen = horizon?.is_final === true && horizon.sealed_place < horizon.next_place
   if (!isOpen) return { attempts: 0, isLast: true }
   const { sealed_place: after, next_place: until } = horizon
-  const attempts = await listSealable(db, { after, until, limit: attemptsPerPiece })
-  const isLast = attempts.length < attemptsPerPiece
-  await storeBlocks(context, db, attempts)
-  await saveSealedPlace(db, isLast ? until : (attempts.at(-1)?.place ?? until))
-  return { attempts: attempts.length, isLast }
+  const now = context.now()
+  const leaves = await insertLeaves(db, { after, until, limit: attemptsPerPiece }, now)
+  await storeBlocks(context, db, leaves, now)
+  const attempts = leaves.reduce((sum, ofChain) => sum + ofChain.attempts, 0)
+  const isLast = attempts < attemptsPerPiece
+  const lastPlace = Math.max(...leaves.map(({ last_place: place }) => place))
+  await saveSealedPlace(db, isLast ? until : lastPlace)
+  return { attempts, isLast }
 }
 
 async function storeBlocks(
   context: Context,
   db: Kysely<Tables>,
-  attempts: readonly SealableAttempt[],
+  leaves: readonly Leaves[],
+  now: Date,
 ): Promise<void> {
-  if (attempts.length === 0) return
-  const groups = [...Map.groupBy(attempts, nameOf).values()]
-  const known = new Map((await findChains(db, groups.map(firstOf))).map((chain) => [nameOf(chain), chain]))
+  if (leaves.length === 0) return
+  const known = new Map((await findChains(db, leaves)).map((chain) => [nameOf(chain), chain]))
   const keys = new Map<string, AuditKey>()
   const sealed: SealedBlock[] = []
-  for (const group of groups) {
-    const chain = known.get(nameOf(firstOf(group))) ?? emptyChain(firstOf(group))
+  for (const ofChain of leaves) {
+    const chain = known.get(nameOf(ofChain)) ?? emptyChain(ofChain)
     const key = keys.get(chain.product_id) ?? (await openAuditKey(context, db, chain.product_id))
     keys.set(chain.product_id, key)
-    sealed.push(sealBlock(chain, group, key, context.now()))
+    sealed.push(sealBlock(chain, ofChain, key, now))
   }
   await insertBlocks(
     db,
     sealed.map(({ block }) => block),
-    sealed.map(({ leaves }) => leaves),
   )
   await saveChains(
     db,
@@ -88,16 +82,8 @@ async function storeBlocks(
   )
 }
 
-type ChainName = Pick<ChainRow, 'product_id' | 'tenant_id'>
-
 function nameOf({ product_id: productId, tenant_id: tenantId }: ChainName): string {
   return `${productId}/${tenantId}`
-}
-
-function firstOf(group: readonly SealableAttempt[]): SealableAttempt {
-  const [first] = group
-  if (first === undefined) throw new Error('A block has attempts.')
-  return first
 }
 
 function emptyChain({ product_id, tenant_id }: ChainName): ChainRow {
@@ -114,39 +100,32 @@ function emptyChain({ product_id, tenant_id }: ChainName): ChainRow {
 
 interface SealedBlock {
   block: BlockRow
-  leaves: LeavesRow
   chain: ChainRow
 }
 
-function sealBlock(
-  chain: ChainRow,
-  attempts: readonly SealableAttempt[],
-  key: AuditKey,
-  now: Date,
-): SealedBlock {
-  const name = { product_id: chain.product_id, tenant_id: chain.tenant_id, number: chain.last_number + 1 }
-  const leaves = attempts.map(leafOf).join('\n')
+function sealBlock(chain: ChainRow, leaves: Leaves, key: AuditKey, now: Date): SealedBlock {
   const header: BlockHeader = {
-    ...name,
+    product_id: chain.product_id,
+    tenant_id: chain.tenant_id,
+    number: leaves.number,
     after_place: chain.last_place,
-    last_place: attempts.at(-1)?.place ?? chain.last_place,
-    attempts: attempts.length,
-    root: rootOf(leaves),
+    last_place: leaves.last_place,
+    attempts: leaves.attempts,
+    root: leaves.root,
     previous: chain.last_hash,
     sealed_at: now.toISOString(),
   }
-  const hash = hashText(spellHeader(header))
-  const signature = signHeader(header, key.privateKey)
-  const isNews = attempts.some((attempt) => attempt.event_id !== chain.announced_event_id)
+  const spelled = spellHeader(header)
+  const hash = hashText(spelled)
+  const signature = signText(spelled, key.privateKey)
   return {
     block: { ...header, sealed_at: now, hash, key_id: key.id, signature },
-    leaves: { ...name, sealed_at: now, leaves },
     chain: {
       ...chain,
       last_number: header.number,
       last_hash: hash,
       last_place: header.last_place,
-      has_news: chain.has_news || isNews,
+      has_news: chain.has_news || leaves.is_news,
     },
   }
 }

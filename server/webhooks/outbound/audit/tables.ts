@@ -42,6 +42,18 @@ export interface AuditTables {
     number: number
     sealed_at: Date
     leaves: string
+    /** What the attempts are about; null of blocks from before that was noted. */
+    event_ids: string[] | null
+  }
+  audit_checkpoints: {
+    product_id: string
+    tenant_id: string
+    number: number
+    last_place: number
+    hash: string
+    sealed_at: Date
+    attempts: number
+    signature: string
   }
 }
 

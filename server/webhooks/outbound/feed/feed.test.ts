@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { before, describe, test } from 'node:test'
+import pg from 'pg'
 import { createTraceId } from '#core/trace.ts'
-import { wakeWork } from '#jobs'
 import type { TestApi } from '../../../testing/api.ts'
 import { startReceiver } from '../../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../../testing/server.ts'
-import { recordEvents } from '../index.ts'
 import type { Endpoint, EventDetail } from '../schema.ts'
+import { postEndpoint, recordFacts, until } from '../testing.ts'
 import type { Acknowledged, Feed, FeedEntry } from './schema.ts'
 
 let server: TestServer
@@ -28,20 +27,14 @@ test.after(async () => {
   for (const cleanup of cleanups.toReversed()) await cleanup()
 })
 
-async function makeEndpoint(input: Record<string, unknown>): Promise<Endpoint> {
-  const whose = { tenant_id: 'tenant_a', ...input }
-  const { status, body } = await server.api.call<Endpoint>('POST', '/webhooks/endpoints', whose)
-  assert.equal(status, 201, JSON.stringify(body))
-  return body
-}
+const makeEndpoint = (input: object) =>
+  postEndpoint<Endpoint>(server.api, { tenant_id: 'tenant_a', ...input })
 
-/** Facts of one entity, recorded as modules do. */
+/** Facts of one entity. */
 async function record(type: string, facts: readonly object[], tenantId = 'tenant_a'): Promise<void> {
-  const { database, now } = server.server.context
   const scope = { tenantId, productId: 'shop', traceId: createTraceId() }
-  const events = facts.map((fact) => ({ type, entity: 'one', occurredAt: now(), data: { ...fact } }))
-  await database.asTenant(scope, (db) => recordEvents(db, scope, events, now()))
-  wakeWork('delivery')
+  const events = facts.map((fact) => ({ type, entity: 'one', data: { ...fact } }))
+  await recordFacts(server.server.context, scope, events)
 }
 
 /** Numbered facts, each recorded by itself. */
@@ -74,12 +67,12 @@ async function acknowledge(id: string, body: object): Promise<Acknowledged> {
   return answer.body
 }
 
-async function until(fits: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!(await fits())) {
-    assert.ok(performance.now() < deadline, 'in time')
-    await sleep(10)
-  }
+async function connectOwner(): Promise<pg.Client> {
+  const owner = new pg.Client({ connectionString: server.ownerUrl, options: '-c search_path=pipecore' })
+  await owner.connect()
+  owner.on('error', () => undefined)
+  keep.after(() => owner.end())
+  return owner
 }
 
 function upTo(count: number, first = 1): number[] {
@@ -146,6 +139,21 @@ describe('a backend that was down', () => {
 })
 
 describe('sequences', () => {
+  test('are given in the order in which it happened, whatever the pages are', async () => {
+    const receiver = await startReceiver(keep)
+    receiver.answerWith(429, { 'retry-after': '3600' })
+    const { id } = await makeEndpoint({ url: receiver.url, events: ['row.*'] })
+    await happen('row.thing', 1)
+    await until(async () => (await read(id, '?after=0')).data[0]?.attempts === 1)
+    // Nothing is called meanwhile: these get their numbers where they are read.
+    await happen('row.thing', 12, { first: 1 })
+    const entries = await readAll(id, 0, 5)
+    assert.deepEqual(
+      entries.map(({ sequence, body }) => [sequence, body?.nth]),
+      upTo(13).map((sequence) => [sequence, sequence - 1]),
+    )
+  })
+
   test('have no gap and no double in any page, while events come, are pushed and are read', async () => {
     const receiver = await startReceiver(keep)
     const { id } = await makeEndpoint({
@@ -260,10 +268,39 @@ describe('an acknowledgement', () => {
     assert.deepEqual(await refused({}), [422, 'through'])
   })
 
+  test('goes through when a worker and it wait for each other, and the database ends it', async () => {
+    const receiver = await startReceiver(keep)
+    receiver.answerWith(500)
+    const { id } = await makeEndpoint({ url: receiver.url, events: ['crossed.*'], ordered: true })
+    await record('crossed.thing', [{ nth: 0 }, { nth: 1 }, { nth: 2 }])
+    await until(async () => (await read(id, '?after=0')).data[0]?.attempts === 1)
+    const [worker, watcher] = await Promise.all([connectOwner(), connectOwner()])
+    // Whoever waits for longer is the one that looks for a deadlock first.
+    const waiting = `select from pg_locks join pg_stat_activity using (pid)
+      where datname = current_database() and not granted and waitstart < clock_timestamp() - interval '300 ms'`
+    const { rows } = await worker.query<{ id: string }>('select id from work where series = $1 order by id', [
+      id,
+    ])
+    const lock = (row: { id: string } | undefined) =>
+      worker.query('select from work where id = $1 for update', [row?.id])
+    await worker.query('begin')
+    await lock(rows.at(-1))
+    const acknowledged = acknowledge(id, { through: 3 })
+    // It has the first of them now, and waits for the last.
+    await until(async () => (await watcher.query(waiting)).rows.length > 0)
+    await lock(rows[0])
+    await worker.query('commit')
+    assert.deepEqual(await acknowledged, { acknowledged_through: 3, ended: 3 })
+  })
+
   test('and the feed are of who may see the endpoint', async () => {
     const receiver = await startReceiver(keep)
     const { id } = await makeEndpoint({ url: receiver.url, events: ['own.*'] })
-    const other = await makeEndpoint({ url: receiver.url, tenant_id: 'tenant_b', events: ['own.*'] })
+    const other = await makeEndpoint({
+      url: receiver.url,
+      tenant_id: 'tenant_b',
+      events: ['own.*'],
+    })
     await happen('own.thing', 1)
     const { key } = (await server.api.call<{ key: string }>('POST', '/tenants/tenant_b/keys', {})).body
     const stranger = server.api.as(key)
@@ -281,6 +318,8 @@ test('a page holds 4 MiB of bodies, and the next one goes on', async () => {
     'large.thing',
     upTo(7).map(() => ({ text: 'x'.repeat(1_000_000) })),
   )
+  // What a claim is taking just now has no number yet.
+  await until(() => receiver.events.length === 7)
   const first = await read(id)
   assert.equal(first.data.length, 5)
   assert.deepEqual(sequencesOf(await readAll(id, 0, 50)), upTo(7))

@@ -2,6 +2,7 @@ import type { Context } from '#core/context.ts'
 import { invalidRequest } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import type { EventType } from '#core/module.ts'
+import { systemErrorCode } from '#core/system-error.ts'
 import { findLastNumber, type Numbers, numberSeries, removeFromSeries } from '#jobs'
 import type { Caller } from '#tenants'
 import { requireEndpoint } from '../endpoints.ts'
@@ -107,8 +108,22 @@ function requireGiven({ through, sequences }: Acknowledgement, last: number): vo
     throw invalidRequest('Nothing was acknowledged: there are no such sequences yet.', errors)
 }
 
-/** A delivery and the record of its end change in one transaction. */
+const mostTries = 5
+const deadlockDetected = '40P01'
+
+/** Where order is kept, a worker that ends some of them locks in another order: the database may end one of both. */
 async function endDeliveries(context: Context, endpointId: string, which: Numbers): Promise<number> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await endSome(context, endpointId, which)
+    } catch (error) {
+      if (systemErrorCode(error) !== deadlockDetected || tries === mostTries) throw error
+    }
+  }
+}
+
+/** A delivery and the record of its end change in one transaction. */
+async function endSome(context: Context, endpointId: string, which: Numbers): Promise<number> {
   const now = context.now()
   return context.database.asSystem(async (db) => {
     const removed = await removeFromSeries(db, 'delivery', endpointId, which, mostPerTransaction)

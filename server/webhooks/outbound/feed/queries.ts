@@ -26,7 +26,9 @@ export async function listNumbered(
   limit: number,
 ): Promise<NumberedRow[]> {
   const { rows } = await sql<NumberedRow>`
-    with of_work as materialized (select * from numbered_work('delivery', ${endpointId}, ${after})),
+    with of_work as materialized (
+      select number, ref, died_at from numbered_work('delivery', ${endpointId}, ${after})
+    ),
     known as (
       select least(
         (select min(number) from delivery_attempts where endpoint_id = ${endpointId} and number > ${after}),

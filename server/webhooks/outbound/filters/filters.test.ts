@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { createTraceId } from '#core/trace.ts'
-import { wakeWork } from '#jobs'
 import type { TestApi } from '../../../testing/api.ts'
 import { type Receiver, startReceiver } from '../../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../../testing/server.ts'
-import { recordEvents } from '../index.ts'
 import type { Endpoint, EventDetail } from '../schema.ts'
+import { postEndpoint, recordFacts } from '../testing.ts'
 
 interface Problem {
   code: string
@@ -35,22 +34,14 @@ test.after(async () => {
   for (const cleanup of cleanups.toReversed()) await cleanup()
 })
 
-async function makeEndpoint(filter?: unknown, events = ['order.*']): Promise<Endpoint> {
-  const input = { url: receiver.url, tenant_id: 'tenant_a', events, filter }
-  const { status, body } = await server.api.call<Endpoint>('POST', '/webhooks/endpoints', input)
-  assert.equal(status, 201, JSON.stringify(body))
-  return body
-}
+const makeEndpoint = (filter?: unknown, events = ['order.*']) =>
+  postEndpoint<Endpoint>(server.api, { url: receiver.url, tenant_id: 'tenant_a', events, filter })
 
-/** Facts recorded as modules do. @returns the events with their deliveries, in order. */
+/** @returns the events with their deliveries, in order. */
 async function happen(type: string, facts: readonly object[]): Promise<EventDetail[]> {
-  const { database, now } = server.server.context
   const scope = { tenantId: 'tenant_a', productId: 'shop', traceId: createTraceId() }
-  const events = facts.map((fact, place) => {
-    return { type, entity: scope.traceId, occurredAt: now(), data: { ...fact, place } }
-  })
-  await database.asTenant(scope, (db) => recordEvents(db, scope, events, now()))
-  wakeWork('delivery')
+  const numbered = facts.map((fact, place) => ({ type, entity: scope.traceId, data: { ...fact, place } }))
+  await recordFacts(server.server.context, scope, numbered)
   const path = `/webhooks/events?entity=${scope.traceId}`
   const { body } = await server.api.call<{ data: Array<{ id: string }> }>('GET', path)
   const told = await Promise.all(body.data.map(({ id }) => readEvent(id)))

@@ -1,6 +1,7 @@
 import type { Context } from '#core/context.ts'
 import type { GaugeSource, Reading } from '#core/metrics/gauges.ts'
 import { backlogGauges } from '#jobs'
+import { recordedGauges } from './recorded.ts'
 import { countStates, listUnwell } from './queries.ts'
 
 /** Endpoints that get a label of their own; all others are one. */
@@ -15,7 +16,7 @@ export function gauges(context: Context): readonly GaugeSource[] {
     noun: 'Deliveries',
     seriesLabel: { name: 'endpoint', most: mostEndpointsShown },
   })
-  return [backlog, healthGauges(context)]
+  return [backlog, healthGauges(context), recordedGauges]
 }
 
 function healthGauges({ database }: Context): GaugeSource {

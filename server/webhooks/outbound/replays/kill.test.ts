@@ -8,7 +8,8 @@ import pg from 'pg'
 import { startReceiver } from '../../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../../testing/server.ts'
 import type { Replay } from './schema.ts'
-import { happen, until, untilReplay } from './testing.ts'
+import { until } from '../testing.ts'
+import { happen, untilReplay } from './testing.ts'
 
 const main = fileURLToPath(new URL('../../../main.ts', import.meta.url))
 const events = 200

@@ -220,8 +220,8 @@ export async function countBacklog(
   const { rows } = await sql<{ count: number }>`
     select count(*)::int as count from (
       select from work
-      where kind = 'delivery' and not blocked and lane >= ${endpointId} || '/' and lane < ${endpointId} || '0'
-        and run_at <= ${until}
+      where kind = 'delivery' and dormant in (false, true) and not blocked
+        and lane >= ${endpointId} || '/' and lane < ${endpointId} || '0' and run_at <= ${until}
       union all
       select from work where series = ${endpointId} and order_key is not null and blocked
       limit ${most}) due`.execute(db)

@@ -4,7 +4,7 @@ import type { Context } from '#core/context.ts'
 import type { Tables } from '#core/database.ts'
 import type { JobDefinition } from '#core/module.ts'
 import { enqueueJobs, forgetDeadWork, hurryWork, insertWork, wakeWork } from '#jobs'
-import { deliveryOf } from '../events.ts'
+import { redeliveryOf } from '../events.ts'
 import { type EndpointRow, findEndpoint, findHealth } from '../queries.ts'
 import {
   countBacklog,
@@ -180,11 +180,9 @@ async function send(db: Kysely<Tables>, move: Move, taken: readonly Candidate[])
   return hurried.length + fresh.length
 }
 
-/** In a lane of its own, so that what happens now never waits behind what is sent again. */
 function replayOf({ event }: Candidate, endpoint: EndpointRow, runAt: Date) {
   return {
-    ...deliveryOf(event, endpoint.id, runAt),
-    lane: `${endpoint.id}/${event.tenant_id}/replay`,
+    ...redeliveryOf(event, endpoint.id, runAt),
     ...(endpoint.ordered && { order_key: event.entity }),
   }
 }

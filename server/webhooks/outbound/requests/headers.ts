@@ -12,14 +12,14 @@ export interface HeaderFacts {
 /** What PipeCore itself sets: made here to be sent, and made again from what was stored to be shown. */
 export function requestHeaders(facts: HeaderFacts): Record<string, string> {
   const { eventId, traceId, version, number, at, signature } = facts
-  return {
+  const headers: Record<string, string> = {
     'content-type': 'application/json',
     'user-agent': 'PipeCore',
     traceparent: `00-${traceId}-${traceId.slice(0, 16)}-01`,
     'webhook-version': String(version),
-    ...(number !== null && { 'webhook-sequence': String(number) }),
-    ...webhookHeaders(eventId, at, signature),
   }
+  if (number !== null) headers['webhook-sequence'] = String(number)
+  return Object.assign(headers, webhookHeaders(eventId, at, signature))
 }
 
 /** Those of Standard Webhooks. */

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { AttemptRow, EventRow, WholeEvent } from '../queries.ts'
+import type { AttemptRow, EventRow, NewAttemptRow, WholeEvent } from '../queries.ts'
 import { requestHeaders } from './headers.ts'
 import type { SentRequest, Timings } from './schema.ts'
 
@@ -8,19 +8,20 @@ export interface RequestRecord {
   at: Date
   version: number
   signature: string
-  bodyHash: Buffer
+  /** In hex. */
+  bodyHash: string
   /** Of the endpoint's own headers. */
   headerNames: string | null
 }
 
 /** An event that goes to several endpoints is read once and hashed once. */
-const hashes = new WeakMap<WholeEvent, Buffer>()
+const hashes = new WeakMap<WholeEvent, string>()
 
-/** SHA-256 of the bytes that are sent. */
-export function hashBody(event: WholeEvent): Buffer {
+/** SHA-256 of the bytes that are sent, in hex. */
+export function hashBody(event: WholeEvent, body: Buffer): string {
   const known = hashes.get(event)
   if (known !== undefined) return known
-  const made = hash('sha256', event.body, 'buffer')
+  const made = hash('sha256', body, 'hex')
   hashes.set(event, made)
   return made
 }
@@ -29,7 +30,7 @@ export function namesOf(headers: Record<string, string>): string | null {
   return Object.keys(headers).join(' ').toLowerCase() || null
 }
 
-type RequestColumns = Pick<AttemptRow, 'body_sha256' | 'version' | 'signature' | 'header_names'>
+type RequestColumns = Pick<NewAttemptRow, 'body_sha256' | 'version' | 'signature' | 'header_names'>
 
 export function requestColumns(request: RequestRecord | null): RequestColumns {
   return {

@@ -1,10 +1,9 @@
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Tables } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
 import { createTraceId } from '#core/trace.ts'
 import type { EventTypeRow } from '../catalog-queries.ts'
-import { toEventRow } from '../events.ts'
-import { callRecordEvents } from '../queries.ts'
+import { recordRows, toEventRow } from '../events.ts'
 import { listSupported, lockPinning, type PinningEndpoint, removePins, saveSupport } from './queries.ts'
 import { mostOlder } from './schema.ts'
 
@@ -62,7 +61,7 @@ export async function withdrawPins(
       now,
     )
     const events = some.map((endpoint) => toNotice(endpoint, { name, newest }, now))
-    await sql`select ${callRecordEvents(events, now)}`.execute(db)
+    await recordRows(db, events, now)
   }
 }
 

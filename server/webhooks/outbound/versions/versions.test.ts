@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Webhook } from 'standardwebhooks'
 import type { TestApi } from '../../../testing/api.ts'
 import { type Receiver, startReceiver } from '../../../testing/receiver.ts'
 import { startTestServer, type TestServer } from '../../../testing/server.ts'
 import type { Feed } from '../feed/schema.ts'
 import type { CatalogDetail, EndpointWithSecret, EventDetail } from '../schema.ts'
+import { postEndpoint, until } from '../testing.ts'
 
 interface Problem {
   code: string
@@ -81,19 +81,8 @@ const both = (type: string, amount = 5) => ({
   older: { 1: { amount: `${amount}.00` } },
 })
 
-async function makeEndpoint(
-  receiver: Receiver,
-  more: object,
-  api: TestApi = tenant,
-): Promise<EndpointWithSecret> {
-  const { status, body } = await api.call<EndpointWithSecret>('POST', '/webhooks/endpoints', {
-    url: receiver.url,
-    tenant_id: 'tenant_a',
-    ...more,
-  })
-  assert.equal(status, 201, JSON.stringify(body))
-  return body
-}
+const makeEndpoint = (receiver: Receiver, more: object, api: TestApi = tenant) =>
+  postEndpoint(api, { url: receiver.url, tenant_id: 'tenant_a', ...more })
 
 const change = (id: string, versions: object, api: TestApi = tenant) =>
   api.call<Problem & EndpointWithSecret>('PATCH', `/webhooks/endpoints/${id}`, { versions })
@@ -114,14 +103,6 @@ async function untilSent(receiver: Receiver, type: string, version: number): Pro
 /** Under which versions an event came, in turn. */
 function versionsOf(receiver: Receiver, id: string): unknown[] {
   return receiver.events.filter(({ body }) => body.id === id).map(({ headers }) => headers['webhook-version'])
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, 'in time')
-    await sleep(20)
-  }
 }
 
 describe('an endpoint', () => {
