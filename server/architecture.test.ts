@@ -13,6 +13,7 @@ import {
   filesStaySmall,
   modulesHaveAFace,
   namesSaySomething,
+  functionsAreNamedFirst,
   nothingPrintsToTheConsole,
   onlyEntryPointsReadTheEnvironment,
   providersAreNamedAtHome,
@@ -215,6 +216,13 @@ rule('only entry points and tests read process.env', onlyEntryPointsReadTheEnvir
 rule('nothing in the server prints to the console', nothingPrintsToTheConsole, [
   file('server/jobs/a.ts', "console.log('here')"),
   file('server/jobs/a.test.ts', 'console.error(error)'),
+])
+
+rule('a function is not assigned to a property as it is written', functionsAreNamedFirst, [
+  file('server/jobs/a.ts', 'run.end = () => close()'),
+  file('server/jobs/a.ts', 'run.end = async (why: string): Promise<void> => close(why)'),
+  file('server/jobs/a.ts', 'run.end = run => run.close()'),
+  file('server/jobs/a.ts', 'run.end = function () {}'),
 ])
 
 rule('every module has a short index.ts with named exports', faceRule, [

@@ -18,7 +18,15 @@ export {
 } from './connections.ts'
 export { choiceField, countField, ruleAcross, secretField, switchField } from './credentials.ts'
 export { type Form, writeForm } from './form-body.ts'
-export { callProvider, isUncertain, parseJson, type ProviderAnswer, readJson } from './provider-call.ts'
+export {
+  type AnswerSchema,
+  callProvider,
+  isUncertain,
+  mapped,
+  parseJson,
+  type ProviderAnswer,
+  readJson,
+} from './provider-call.ts'
 export { createErrorTable, describeError, type ErrorRule, type Told } from './provider-call.ts'
 export { lookAgain, mapDone, mismatch, type NotDone, refuse, refusedOutcome } from './provider-call.ts'
 export { refuseUnlessDone, thenDone, unknownOutcome } from './provider-call.ts'

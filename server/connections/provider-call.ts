@@ -189,9 +189,27 @@ export function createErrorTable(rows: readonly ErrorRow[]): ReadonlyMap<string,
   )
 }
 
+/** What a schema reads of an answer. */
+export interface AnswerSchema<Answer> {
+  safeParse(answer: unknown): { data?: Answer | undefined }
+}
+
+/** `schema.transform()` for what a single call makes of its answer: a schema takes longer to make than to read with. */
+export function mapped<Answer, Result>(
+  schema: z.ZodType<Answer>,
+  map: (answer: Answer) => Result,
+): AnswerSchema<Result> {
+  return {
+    safeParse(answer) {
+      const read = schema.safeParse(answer)
+      return read.success ? { data: map(read.data) } : {}
+    },
+  }
+}
+
 /** A reader of JSON answers: undefined when the text is no JSON or does not fit the schema. */
 export function readJson<Answer>(
-  schema: z.ZodType<Answer>,
+  schema: AnswerSchema<Answer>,
 ): (answer: Pick<ProviderAnswer, 'text'>) => Answer | undefined {
   return (answer) => schema.safeParse(parseJson(answer.text)).data
 }

@@ -16,6 +16,11 @@ export function keepEffects(db: Kysely<Tables>): void {
   effects.set(db, [])
 }
 
+/** Of a transaction that is over, committed or not. */
+export function dropEffects(db: Kysely<Tables>): void {
+  effects.delete(db)
+}
+
 export function runEffects(db: Kysely<Tables>): void {
   for (const effect of effects.get(db) ?? []) effect()
 }

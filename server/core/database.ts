@@ -1,5 +1,3 @@
-import type { EventEmitter } from 'node:events'
-import type { Socket } from 'node:net'
 import {
   type Dialect,
   Kysely,
@@ -10,7 +8,8 @@ import {
   PostgresQueryCompiler,
 } from 'kysely'
 import pg from 'pg'
-import { keepEffects, runEffects } from './after-commit.ts'
+import { dropEffects, keepEffects, runEffects } from './after-commit.ts'
+import { answerByCallback, breakWhenSilent, connectionOf, type Send } from './connection-answers.ts'
 import { isRefusal } from './database-refusal.ts'
 import { prepareOften } from './prepared-statements.ts'
 import { askBehind, type Opening, prepareOpenings } from './tenant-statement.ts'
@@ -78,6 +77,8 @@ export interface DatabaseOptions {
   urls: DatabaseUrls
   appConnections?: number
   systemConnections?: number
+  /** How long a statement may be without an answer; default 60. */
+  answerSeconds?: number
   /** How old a connection may become; default 10 minutes. */
   connectionSeconds?: number
   onError: (error: Error) => void
@@ -145,6 +146,7 @@ async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Re
     return await use(session)
   } finally {
     session.isOver = true
+    dropEffects(session.db)
     client.release()
   }
 }
@@ -273,11 +275,13 @@ async function runStatement<Result>(
 ): Promise<Result> {
   keepEffects(session.db)
   let answer: Promise<pg.QueryResult> | undefined
-  session.ask = (text, values) => {
+  // Not assigned as it is written: see `answerByCallback`.
+  const ask: Session['ask'] = (text, values) => {
     session.isOver = true
     answer = askBehind(session.client, opening, { text, values })
     return answer
   }
+  session.ask = ask
   const result = await statement(session.db)
   // Its error may have been overlooked.
   await answer
@@ -296,7 +300,7 @@ function begin(client: pg.PoolClient, tenant = ''): Promise<unknown> {
  * A connection that a broken network swallowed would otherwise be waited for, for ever. The server gives up before that
  * (`roles.ts`), or what was told as failed could still be committed.
  */
-const longestStatementMs = 60_000
+const usualAnswerSeconds = 60
 
 /**
  * A server keeps plans as long as their connection. One that was made while its table was empty reads all of it, until
@@ -304,20 +308,19 @@ const longestStatementMs = 60_000
  */
 const usualConnectionSeconds = 600
 
-interface PoolOptions extends Pick<DatabaseOptions, 'connectionSeconds' | 'onError'> {
+interface PoolOptions extends Pick<DatabaseOptions, 'answerSeconds' | 'connectionSeconds' | 'onError'> {
   url: string
   connections: number
   prepare: (client: pg.ClientBase) => Promise<unknown>
 }
 
-function openPool({ url, connections, onError, prepare, connectionSeconds }: PoolOptions): pg.Pool {
+function openPool({ url, connections, onError, prepare, ...options }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
-    query_timeout: longestStatementMs,
-    maxLifetimeSeconds: connectionSeconds ?? usualConnectionSeconds,
+    maxLifetimeSeconds: options.connectionSeconds ?? usualConnectionSeconds,
     pipeline: true,
     types: { getTypeParser: readColumn },
   })
@@ -326,17 +329,11 @@ function openPool({ url, connections, onError, prepare, connectionSeconds }: Poo
   keepBrokenFrom(pool)
   pool.on('connect', (client) => {
     client.on('error', onError)
+    answerByCallback(client)
+    breakWhenSilent(client, options.answerSeconds ?? usualAnswerSeconds)
     prepare(client).catch(() => undefined)
   })
   return pool
-}
-
-interface Connection extends EventEmitter<{ errorMessage: [pg.DatabaseError] }> {
-  stream: Socket
-}
-
-function connectionOf(client: pg.ClientBase): Connection {
-  return (client as unknown as { connection: Connection }).connection
 }
 
 /**
@@ -362,13 +359,13 @@ async function prepareForTenants(client: pg.ClientBase): Promise<void> {
 /** Of a transaction, what is said before anything is waited for leaves in one packet: each costs more than a statement. */
 function gatherWrites(client: pg.ClientBase): void {
   const { stream } = connectionOf(client)
-  const send = client.query.bind(client) as (...asked: unknown[]) => never
+  const send = client.query.bind(client) as Send
   let isGathering = false
   const leave = () => {
     isGathering = false
     stream.uncork()
   }
-  client.query = (...asked: unknown[]) => {
+  const query: Send = (...asked) => {
     if (!isGathering) {
       isGathering = true
       stream.cork()
@@ -377,6 +374,7 @@ function gatherWrites(client: pg.ClientBase): void {
     }
     return send(...asked)
   }
+  client.query = query
 }
 
 const int8 = 20

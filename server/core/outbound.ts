@@ -1,3 +1,4 @@
+import { type Bag, createBag } from './bag.ts'
 import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { urlProblem, type AddressPolicy } from './address-guard.ts'
@@ -108,7 +109,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
       maxOrigins,
       maxHeaderBytes,
     }),
-    open: new Set(),
+    open: createBag(),
     closed: false,
   }
 
@@ -130,7 +131,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
     },
     async close() {
       exchanges.closed = true
-      for (const stop of exchanges.open) stop()
+      for (const stop of exchanges.open.items()) stop()
       names.cancel()
       await exchanges.pool.close()
     },
@@ -139,7 +140,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
 
 interface Exchanges {
   pool: ConnectionPool
-  open: Set<() => void>
+  open: Bag<() => void>
   closed: boolean
 }
 
@@ -174,7 +175,7 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
       if (settled) return
       settled = true
       clearTimeout(timer)
-      exchanges.open.delete(stop)
+      close()
       leaveQueue?.()
       finish()
       connection?.giveBack(fate)
@@ -211,7 +212,7 @@ function exchange(exchanges: Exchanges, message: Message): Promise<OutboundRespo
       },
     }
 
-    exchanges.open.add(stop)
+    const close = exchanges.open.add(stop)
     leaveQueue = exchanges.pool.borrow(message.target.origin, (lent) => {
       connection = lent
       lent.client.dispatch(describeDispatch(message), handler)

@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import type { Send } from './connection-answers.ts'
 import { systemErrorCode } from './system-error.ts'
 
 /** Seldom asked, a statement costs the server more memory than its plan saves. */
@@ -72,8 +73,8 @@ export async function prepareOften(client: pg.ClientBase): Promise<boolean> {
   const { processID: told } = client as unknown as { processID: number | null }
   if (rows[0]?.pid !== told) return false
   preparing.add(client)
-  const send = client.query.bind(client) as (...asked: unknown[]) => never
-  client.query = (...asked: unknown[]) => {
+  const send = client.query.bind(client) as Send
+  const query: Send = (...asked) => {
     const [text, values] = asked
     // Only what kysely asks is named: a text with values, whose answer is a promise.
     const isNameable = asked.length === 2 && typeof text === 'string' && Array.isArray(values)
@@ -83,5 +84,6 @@ export async function prepareOften(client: pg.ClientBase): Promise<boolean> {
     answer.catch((error: unknown) => giveUpName(text as string, error))
     return answer as never
   }
+  client.query = query
   return true
 }

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { createRecent, type Recent } from './recent.ts'
-
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
+import { collect } from './testing/memory.ts'
 
 test('an entry is believed for its time, and the oldest makes room', async () => {
   const recent = createRecent<string, number>({ most: 2, forMs: 50 })

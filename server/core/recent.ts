@@ -14,15 +14,22 @@ export interface Recent<Key, Value> {
 /** Remembers what was read a moment ago, for what never changes or may be a little old. */
 export function createRecent<Key, Value>({ most, forMs }: RecentOptions): Recent<Key, Value> {
   // In the order in which they expire.
-  const entries = new Map<Key, { value: Value; until: number }>()
+  const entries = new Map<Key, { value: Value | undefined; until: number }>()
   let isSwept = false
+
+  /** What a table of V8 points to may stay in memory long after it was taken out (`bag.ts`): that is the entry alone. */
+  function remove(key: Key): void {
+    const entry = entries.get(key)
+    if (entry !== undefined) entry.value = undefined
+    entries.delete(key)
+  }
 
   /** What nobody asks for any more would otherwise stay in a process that has nothing to do. */
   function sweep(): void {
     const now = performance.now()
     for (const [key, { until }] of entries) {
       if (until > now) break
-      entries.delete(key)
+      remove(key)
     }
     const [oldest] = entries.values()
     isSwept = oldest !== undefined
@@ -35,13 +42,13 @@ export function createRecent<Key, Value>({ most, forMs }: RecentOptions): Recent
       return entry !== undefined && entry.until > performance.now() ? entry.value : undefined
     },
     set(key, value) {
-      entries.delete(key)
+      remove(key)
       entries.set(key, { value, until: performance.now() + forMs })
       const [oldest] = entries.keys()
-      if (entries.size > most && oldest !== undefined) entries.delete(oldest)
+      if (entries.size > most && oldest !== undefined) remove(oldest)
       if (!isSwept) setTimeout(sweep, forMs).unref()
       isSwept = true
     },
-    forget: (key) => void entries.delete(key),
+    forget: remove,
   }
 }

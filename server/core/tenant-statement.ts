@@ -33,21 +33,20 @@ export function askBehind(client: pg.ClientBase, opening: Opening, { text, value
   const isPrepared = prepared.has(client)
   // The driver would take an opening's parsing for that of a statement that has a name.
   const name = isPrepared ? nameOn(client, text) : undefined
-  const statement = new OpenedStatement({ name, text, values, queryMode: 'extended' }, opening, isPrepared)
   return new Promise<pg.QueryResult>((resolve, reject) => {
-    statement.callback = (error, result) => {
+    const callback: Configuration['callback'] = (error, result) => {
       if (error === null) return resolve(result)
       giveUpName(text, error)
       if (systemErrorCode(error) === unknownName) prepared.delete(client)
       reject(error)
     }
-    client.query(statement)
+    const configuration = { name, text, values, queryMode: 'extended' as const, callback }
+    client.query(new OpenedStatement(configuration, opening, isPrepared))
   })
 }
 
 /** The driver's own class, of which its types tell too little. */
 interface Statement extends pg.Submittable {
-  callback: (error: Error | null, result: pg.QueryResult) => void
   prepare(wire: Wire): void
   handleDataRow(message: object): void
   handleCommandComplete(message: object, wire: Wire): void
@@ -59,7 +58,11 @@ interface Wire {
   execute(portal: object): void
 }
 
-type Configuration = Asked & { name: string | undefined; queryMode: 'extended' }
+interface Configuration extends Asked {
+  name: string | undefined
+  queryMode: 'extended'
+  callback: (error: Error | null, result: pg.QueryResult) => void
+}
 const Statement = pg.Query as unknown as new (configuration: Configuration) => Statement
 
 class OpenedStatement extends Statement {

@@ -1,20 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, describe, test, type TestContext } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import pg from 'pg'
 import { z } from 'zod'
 import { type JobDefinition, type JobRun, RetryLater } from '#core/module.ts'
 import { createTestDatabase } from '#core/testing/database.ts'
+import { collect } from '#core/testing/memory.ts'
 import { getDeadJobs, getJob, retryDeadJob } from './dead-jobs.ts'
 import { enqueueJob, enqueueJobs } from './enqueue.ts'
 import { backoffMs } from './job-runner.ts'
 import { createClock, createJobContext, hang, until } from './testing/work.ts'
 import { wakeWork } from './wake.ts'
 import { createJobWorkers } from './workers.ts'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
 
 const { database, ownerUrl } = await createTestDatabase({ after })
 const scope = { tenantId: 'tenant_1', productId: 'product_1', traceId: 'a1' }
@@ -175,7 +171,7 @@ describe('a job', () => {
     startWorkers(t, [job])
     const ids = await Promise.all(Array.from({ length: 20 }, () => enqueue(job, new Date())))
     for (const id of ids) await untilClosed(id)
-    collectGarbage()
+    collect()
     const kept = signals.filter((signal) => signal.deref() !== undefined)
     assert.equal(signals.length, 20)
     assert.ok(kept.length < 5, `${kept.length} are kept`)

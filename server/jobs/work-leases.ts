@@ -1,10 +1,13 @@
 import type { Logger } from 'pino'
+import type { Bag } from '#core/bag.ts'
 import type { Database } from '#core/database.ts'
 import type { Claim } from './work.ts'
 import { extendWork } from './work-queries.ts'
 
 export interface Run {
   claim: Claim
+  /** `ends`: its result is on its way to the database. `over`: nothing is owed to its claim any more. */
+  phase: 'runs' | 'ends' | 'over'
   controller: AbortController
   /** Milliseconds of the monotonic clock: what the lease counts from. */
   leasedAt: number
@@ -25,7 +28,7 @@ export interface LeaseOptions {
 }
 
 /** Prolongs the leases of long runs and aborts the runs that lost theirs. @returns how to stop. */
-export function keepLeases(options: LeaseOptions, runs: ReadonlySet<Run>, onTick: () => void): () => void {
+export function keepLeases(options: LeaseOptions, runs: Bag<Run>, onTick: () => void): () => void {
   let beating = false
   const timer = setInterval(
     () => {
@@ -44,9 +47,9 @@ export function keepLeases(options: LeaseOptions, runs: ReadonlySet<Run>, onTick
   return () => clearInterval(timer)
 }
 
-async function prolong({ database, leaseSeconds }: LeaseOptions, runs: ReadonlySet<Run>): Promise<void> {
+async function prolong({ database, leaseSeconds }: LeaseOptions, runs: Bag<Run>): Promise<void> {
   const askedAt = performance.now()
-  const due = [...runs].filter((run) => askedAt - run.leasedAt > (leaseSeconds * 1000) / 3)
+  const due = runs.items().filter((run) => askedAt - run.leasedAt > (leaseSeconds * 1000) / 3)
   if (due.length === 0) return
   const held = await extendWork(
     database.system,
@@ -56,14 +59,14 @@ async function prolong({ database, leaseSeconds }: LeaseOptions, runs: ReadonlyS
   for (const [index, run] of due.entries()) {
     if (held[index]) run.leasedAt = askedAt
     // A run that ended meanwhile has given its claim up itself.
-    else if (runs.has(run)) run.controller.abort(new LeaseLost())
+    else if (run.phase !== 'over') run.controller.abort(new LeaseLost())
   }
 }
 
 /** Without an answer from the database in time, others are free to take the work. */
-function abortExpired({ leaseSeconds }: LeaseOptions, runs: ReadonlySet<Run>): void {
+function abortExpired({ leaseSeconds }: LeaseOptions, runs: Bag<Run>): void {
   const now = performance.now()
-  for (const run of runs) {
+  for (const run of runs.items()) {
     if (now - run.leasedAt > leaseSeconds * 1000) run.controller.abort(new LeaseLost())
   }
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { type Bag, createBag } from '#core/bag.ts'
 import type { Claim, WorkItem, WorkResult } from './work.ts'
 import { createFinisher, type Finisher, type FinisherOptions } from './work-finish.ts'
 import { keepLeases, type Run } from './work-leases.ts'
@@ -48,11 +49,10 @@ export interface Runner {
 interface RunnerState<Detail> {
   options: RunnerOptions<Detail>
   finisher: Finisher<Detail>
-  runs: Set<Run>
   /** Runs, and results that are not stored yet: without their leases they would run again. */
-  leased: Set<Run>
+  leased: Bag<Run>
   /** Runs, finishes and hand-backs under way. */
-  active: Set<Promise<void>>
+  active: Bag<Promise<void>>
 }
 
 const retryAfterThrowMs = 60_000
@@ -64,9 +64,8 @@ export function createRunner<Detail>(options: RunnerOptions<Detail>, most: numbe
   const state: RunnerState<Detail> = {
     options,
     finisher: createFinisher(options),
-    runs: new Set(),
-    leased: new Set(),
-    active: new Set(),
+    leased: createBag(),
+    active: createBag(),
   }
   return {
     start: (onTick) => keepLeases(options, state.leased, onTick),
@@ -78,9 +77,12 @@ export function createRunner<Detail>(options: RunnerOptions<Detail>, most: numbe
 }
 
 function runClaim<Detail>(state: RunnerState<Detail>, claim: Claim): Running {
-  const run: Run = { claim, controller: new AbortController(), leasedAt: claim.claimedAt }
-  state.runs.add(run)
-  state.leased.add(run)
+  const run: Run = {
+    claim,
+    phase: 'runs',
+    controller: new AbortController(),
+    leasedAt: claim.claimedAt,
+  }
   const freed = Promise.withResolvers<void>()
   const ended = runToEnd(state, run, freed.resolve)
   track(state, ended)
@@ -89,16 +91,19 @@ function runClaim<Detail>(state: RunnerState<Detail>, claim: Claim): Running {
 
 async function runToEnd<Detail>(state: RunnerState<Detail>, run: Run, free: () => void): Promise<void> {
   const { claim } = run
+  const release = state.leased.add(run)
   const startedAt = state.options.now()
   const began = performance.now()
   const result = await resultOf(state.options, run)
   // It was handed back meanwhile.
-  if (!state.runs.delete(run)) return
+  if (run.phase === 'over') return
+  run.phase = 'ends'
   const durationMs = Math.round(performance.now() - began)
   const finishing = state.finisher.finish(claim, { item: claim.item, result, startedAt, durationMs })
   free()
   await finishing
-  state.leased.delete(run)
+  run.phase = 'over'
+  release()
 }
 
 async function resultOf<Detail>(options: RunnerOptions<Detail>, run: Run): Promise<WorkResult<Detail>> {
@@ -111,20 +116,26 @@ async function resultOf<Detail>(options: RunnerOptions<Detail>, run: Run): Promi
 }
 
 async function endRuns<Detail>(state: RunnerState<Detail>, graceMs: number): Promise<void> {
-  const { runs, leased, finisher, active } = state
-  await settleWithin(active, graceMs)
-  for (const run of runs) run.controller.abort(new WorkerStopped())
-  await settleWithin(active, handBackMs)
-  const handBacks = [...runs].map((run) => finisher.giveBack(run.claim, 'abandon'))
-  runs.clear()
+  const { leased, finisher, active } = state
+  await settleWithin(active.items(), graceMs)
+  for (const run of running(state)) run.controller.abort(new WorkerStopped())
+  await settleWithin(active.items(), handBackMs)
+  const handBacks = running(state).map((run) => {
+    run.phase = 'over'
+    return finisher.giveBack(run.claim, 'abandon')
+  })
   leased.clear()
   await settleWithin(handBacks, handBackMs)
   finisher.close()
 }
 
+function running<Detail>({ leased }: RunnerState<Detail>): Run[] {
+  return leased.items().filter(({ phase }) => phase === 'runs')
+}
+
 function track<Detail>({ active }: RunnerState<Detail>, task: Promise<void>): void {
-  active.add(task)
-  void task.then(() => active.delete(task))
+  const leave = active.add(task)
+  void task.then(leave)
 }
 
 export async function settleWithin(tasks: Iterable<Promise<unknown>>, timeoutMs: number): Promise<void> {

@@ -68,30 +68,44 @@ function fill(slots: Slots, { lanes, again = false }: Table): Claim[] {
   return takeClaims(slots)
 }
 
+const started = new WeakMap<Slots, Set<Claim>>()
+
+function runningIn(slots: Slots): Set<Claim> {
+  const running = started.get(slots) ?? new Set()
+  started.set(slots, running)
+  return running
+}
+
 function takeClaims(slots: Slots): Claim[] {
   const taken: Claim[] = []
   for (let claim = takeSlot(slots); claim; claim = takeSlot(slots)) taken.push(claim)
+  for (const claim of taken) runningIn(slots).add(claim)
   return taken
+}
+
+function endRun(slots: Slots, claim: Claim, hasRun = true): boolean {
+  runningIn(slots).delete(claim)
+  return freeSlot(slots, claim, hasRun)
 }
 
 const countOf = (claims: Iterable<Claim>, name: string) =>
   [...claims].filter(({ item }) => (item.series ?? item.lane) === name).length
 
 function refill(slots: Slots, table: Table): Claim[] {
-  const started = takeClaims(slots)
-  for (let more = fill(slots, table); more.length > 0; more = fill(slots, table)) started.push(...more)
-  return started
+  const taken = takeClaims(slots)
+  for (let more = fill(slots, table); more.length > 0; more = fill(slots, table)) taken.push(...more)
+  return taken
 }
 
 /** Runs what is claimed for a second, each for so long; what hangs goes on. @returns what runs at the end. */
 function work(slots: Slots, table: Table, hangs: (claim: Claim) => boolean = () => false): Set<Claim> {
-  const running = new Set([...slots.startedAt.keys(), ...refill(slots, table)])
+  const running = new Set([...runningIn(slots), ...refill(slots, table)])
   for (let step = 0; step < 100; step += 1) {
     now += 10
     for (const claim of running) {
       if (hangs(claim)) continue
       running.delete(claim)
-      freeSlot(slots, claim)
+      endRun(slots, claim)
       for (const next of takeClaims(slots)) running.add(next)
     }
     for (const claim of refill(slots, table)) running.add(claim)
@@ -137,7 +151,7 @@ describe('slots', () => {
     fill(slots, { lanes: ['a'] })
     findDemand(slots)
     dropWaiting(slots, () => true)
-    assert.equal(freeSlot(slots, claimsOf('a', 1)[0] as Claim), true)
+    assert.equal(endRun(slots, claimsOf('a', 1)[0] as Claim), true)
   })
 
   test('call for no claim when the table had no more', () => {
@@ -146,7 +160,7 @@ describe('slots', () => {
     assert.ok(demand)
     addClaims(slots, demand, claimsOf('a', 1))
     takeAll(slots)
-    assert.equal(freeSlot(slots, claimsOf('a', 1)[0] as Claim), false)
+    assert.equal(endRun(slots, claimsOf('a', 1)[0] as Claim), false)
     assert.equal(slots.lanes.size, 0)
   })
 
@@ -197,7 +211,7 @@ describe('slots of lanes whose runs are brief', () => {
     }
     addClaims(slots, demand, claimsOf('late', 10))
     for (const claim of running.slice(0, 16)) {
-      freeSlot(slots, claim)
+      endRun(slots, claim)
       takeClaims(slots)
     }
     const late = slots.lanes.get('late')?.running ?? 0
@@ -227,14 +241,14 @@ describe('slots of lanes whose runs are brief', () => {
     const hung = work(slots, brief, () => true)
     assert.equal(hung.size, 62)
     now += 10_000
-    for (const claim of hung) freeSlot(slots, claim)
+    for (const claim of hung) endRun(slots, claim)
     dropWaiting(slots, () => true)
     assert.equal(work(slots, brief, () => true).size, 32)
   })
 
   test('are not given for claims that went back without a run', () => {
     const slots = createSlots(64, 32)
-    for (const claim of fill(slots, brief)) freeSlot(slots, claim, false)
+    for (const claim of fill(slots, brief)) endRun(slots, claim, false)
     dropWaiting(slots, () => true)
     assert.equal(fill(slots, brief).length, 32)
   })
@@ -246,14 +260,14 @@ describe('slots of lanes whose runs are brief', () => {
     const all = { lanes: [...brief.lanes, ...hanging] }
     const running = work(slots, all, ({ item }) => item.lane !== 'brief')
     assert.ok(running.size - countOf(running, 'brief') < 64)
-    for (const claim of running) if (claim.item.lane === 'brief') freeSlot(slots, claim)
+    for (const claim of running) if (claim.item.lane === 'brief') endRun(slots, claim)
     let ran = 0
     for (let round = 0; round < 100; round += 1) {
       now += 100
       dropStuck(slots)
       for (const claim of refill(slots, all)) {
         if (claim.item.lane !== 'brief') continue
-        freeSlot(slots, claim)
+        endRun(slots, claim)
         ran += 1
       }
     }
@@ -319,7 +333,7 @@ describe('what waits in memory', () => {
   test('runs dry when little is left in all, or of a series beside one that hangs', () => {
     const slots = createSlots(64, 32)
     work(slots, { lanes: ['brief'] })
-    const [some] = slots.startedAt.keys()
+    const [some] = runningIn(slots)
     assert.ok(some)
     assert.equal(isRunningDry(slots, some), false)
     const hanging = claimsOf('hang', 100)

@@ -31,8 +31,6 @@ export interface Slots {
     /** The next claim takes them from behind this lane on; '' is the beginning. */
     behind: string
   }
-  /** When runs started, by the monotonic clock in milliseconds. */
-  startedAt: Map<Claim, number>
   /** How all runs did lately, and those of each lane and series, by name. */
   conduct: Conduct
   conducts: Recent<string, Conduct>
@@ -66,7 +64,6 @@ export function createSlots(count: number, laneCap: number): Slots {
     turns: new Set(),
     series: new Map(),
     retries: { running: 0, waiting: 0, more: false, behind: '' },
-    startedAt: new Map(),
     conduct: createConduct(),
     conducts: createRecent({ most: 10_000, forMs: rememberedMs }),
   }
@@ -141,7 +138,7 @@ function conductOf({ conducts }: Slots, name: string): Conduct {
 function countStart(slots: Slots, lane: Lane, claim: Claim, now: number): void {
   lane.running += 1
   slots.running += 1
-  slots.startedAt.set(claim, now)
+  claim.startedAt = now
   noteStart(slots.series, claim.item)
   countWaitOver(slots, claim)
   if (isRetry(claim)) slots.retries.running += 1
@@ -182,12 +179,10 @@ export function freeSlot(slots: Slots, claim: Claim, hasRun = true): boolean {
   if (isRetry(claim)) slots.retries.running -= 1
   noteEnd(slots.series, item, true)
   if (lane) lane.running -= 1
-  const startedAt = slots.startedAt.get(claim)
-  slots.startedAt.delete(claim)
   if (!lane || !series) return false
   series.stuck = false
   if (hasRun) {
-    const durationMs = now - (startedAt ?? now)
+    const durationMs = now - (claim.startedAt ?? now)
     noteRun(slots.conduct, durationMs, now)
     noteRun(lane.conduct, durationMs, now)
     if (series.conduct !== lane.conduct) noteRun(series.conduct, durationMs, now)

@@ -53,4 +53,6 @@ export interface Claim {
   token: string
   /** Milliseconds of the monotonic clock, from before the claim was sent. */
   claimedAt: number
+  /** When it took a slot, by the same clock. */
+  startedAt?: number
 }

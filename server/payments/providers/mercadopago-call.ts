@@ -1,9 +1,17 @@
 import { z } from 'zod'
 import { callProvider, choiceField, countField, createErrorTable, fieldsOf, idText } from '#connections'
-import { isUncertain, mapDone, optional, optionalId, optionalNumber, optionalObject } from '#connections'
+import {
+  isUncertain,
+  mapDone,
+  mapped,
+  optional,
+  optionalId,
+  optionalNumber,
+  optionalObject,
+} from '#connections'
 import { optionalText, readEach, readJson, refuse, refusedOutcome, refuseUnlessDone } from '#connections'
 import { secretField, unknownOutcome } from '#connections'
-import type { NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
+import type { AnswerSchema, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
 import { isShortOfRefunds, type PaymentAnswer, paymentAnswer } from './mercadopago-mapping.ts'
 import { siteCurrencies, title, wire } from './mercadopago-mapping.ts'
 import { refuseAmount } from './wire-amount.ts'
@@ -59,7 +67,7 @@ interface Call<Answer> {
   /** False where MercadoPago takes the key and acts twice all the same. */
   repeatable?: boolean
   /** Reads the answer into fields of our own: they stand beside the outcome. */
-  answer: z.ZodType<Answer>
+  answer: AnswerSchema<Answer>
 }
 
 export async function callMercadopago<Answer extends object>(
@@ -121,7 +129,7 @@ export async function findMercadopago<Found>(
   answer: z.ZodType<Found>,
   ...path: readonly string[]
 ): Promise<Outcome<{ found?: Found }>> {
-  const call = { path, answer: answer.transform((found) => ({ found })) }
+  const call = { path, answer: mapped(answer, (found) => ({ found })) }
   return allowMissing(await callMercadopago(context, call))
 }
 
@@ -134,7 +142,7 @@ export const changeAnswer = z.looseObject({}).transform(() => ({}))
 
 /** All that a search holds: where one that can't be read might be ours. */
 export function wholeResults<Item>(item: z.ZodType<Item>) {
-  return z.looseObject({ results: z.array(item) }).transform(({ results: items }) => ({ items }))
+  return mapped(z.looseObject({ results: z.array(item) }), ({ results: items }) => ({ items }))
 }
 
 const pageAnswer = z.looseObject({
@@ -149,7 +157,7 @@ export function searchMercadopago<Item>(
   path: readonly string[],
   query: Record<string, string>,
 ) {
-  const answer = pageAnswer.transform(({ results, paging }) => {
+  const answer = mapped(pageAnswer, ({ results, paging }) => {
     const count = results.length
     const total = paging?.total ?? undefined
     const hasMore = count > 0 && Number(query.offset ?? 0) + count < (total ?? Infinity)
@@ -167,7 +175,7 @@ export async function findPaymentById(
   const read = await findMercadopago(context, paymentAnswer, ...path)
   if (read.outcome !== 'done' || !read.found || !isShortOfRefunds(read.found)) return read
   const { found } = read
-  const answer = z.array(z.unknown()).transform((refunds) => ({ found: { ...found, refunds } }))
+  const answer = mapped(z.array(z.unknown()), (refunds) => ({ found: { ...found, refunds } }))
   return callMercadopago(context, { path: [...path, 'refunds'], trailingSlash: true, answer })
 }
 

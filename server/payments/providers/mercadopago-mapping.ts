@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { fieldsOf, figure, idText, optional, optionalFigure, optionalId } from '#connections'
+import { fieldsOf, figure, idText, mapped, optional, optionalFigure, optionalId } from '#connections'
 import { optionalNumber, optionalObject, optionalText, optionalTime, readEach } from '#connections'
 import { fromWireNumber } from '../money.ts'
 import type { Customer, Failure, MethodSummary, MethodType, PaymentRef, PaymentSnapshot } from './provider.ts'
@@ -96,7 +96,7 @@ export function readPayment(payment: PaymentAnswer, known: Known): PaymentSnapsh
 
 /** The payment that a call answers with. */
 export function paymentIn(known: Known) {
-  return paymentAnswer.transform((payment) => ({ snapshot: readPayment(payment, known) }))
+  return mapped(paymentAnswer, (payment) => ({ snapshot: readPayment(payment, known) }))
 }
 
 const openStatuses: readonly PaymentStatus[] = ['requires_action', 'pending', 'processing', 'authorized']
@@ -208,7 +208,7 @@ const refundStatuses = createWordTable<RefundStatus>([
 
 /** The refund that a call answers with. */
 export function refundIn(currency: string) {
-  return refundAnswer.transform((refund) => ({ refund: readRefund(refund, currency) }))
+  return mapped(refundAnswer, (refund) => ({ refund: readRefund(refund, currency) }))
 }
 
 function sumRefunded(payment: PaymentAnswer): number {

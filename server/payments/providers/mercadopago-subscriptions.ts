@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { anything, idText, lookAgain, mapDone, type Outcome, refuse, refuseUnlessDone } from '#connections'
-import { thenDone } from '#connections'
+import { mapped, thenDone } from '#connections'
 import { toWireNumber } from '../money.ts'
 import { allowMissing, callMercadopago, type Context, type Credentials } from './mercadopago-call.ts'
 import { changeAnswer, findMercadopago, refuseMoney, searchMercadopago } from './mercadopago-call.ts'
@@ -21,7 +21,7 @@ export const methods: Methods = {
     if (!person.email) return refuse('content', 'MercadoPago wants the customer’s e-mail address.')
     return thenDone(ensureCustomer(person, key, context), ({ id: customer }) => {
       const path = ['v1', 'customers', customer, 'cards']
-      const answer = cardAnswer.transform((card) => ({ snapshot: readCard(card, customer) }))
+      const answer = mapped(cardAnswer, (card) => ({ snapshot: readCard(card, customer) }))
       return callMercadopago(context, { path, key: `${key}-card`, body: { token }, answer })
     })
   },
@@ -107,7 +107,7 @@ export const subscriptions: NativeSubscriptions<Credentials> = {
         },
         ...(token ? { card_token_id: token.cardToken, status: 'authorized' } : { status: 'pending' }),
       },
-      answer: preapprovalAnswer.transform((made) => {
+      answer: mapped(preapprovalAnswer, (made) => {
         return { snapshot: readSubscription(made, [], currency, context.now()) }
       }),
     })

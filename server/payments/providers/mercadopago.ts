@@ -1,4 +1,4 @@
-import { mapDone, type Outcome, refuse } from '#connections'
+import { mapDone, mapped, type Outcome, refuse } from '#connections'
 import { toWireNumber, wireProblem } from '../money.ts'
 import { callMercadopago, type Context, credentials, type Credentials } from './mercadopago-call.ts'
 import { findMercadopago, findPaymentById, refuseMoney, refuseOtherCurrency } from './mercadopago-call.ts'
@@ -86,7 +86,7 @@ export const mercadopago: PaymentProvider<Credentials> = {
       trailingSlash: true,
       key,
       body: writePreference(command, expiresAt, context),
-      answer: preferenceAnswer.transform((page) => ({ snapshot: { ...page, expiresAt } })),
+      answer: mapped(preferenceAnswer, (page) => ({ snapshot: { ...page, expiresAt } })),
     })
   },
 

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { callProvider, countField, createErrorTable, fieldsOf, type Form, isUncertain } from '#connections'
-import { mapDone, optionalText, readJson, refuse, refusedOutcome, secretField } from '#connections'
+import { mapDone, mapped, optionalText, readJson, refuse, refusedOutcome, secretField } from '#connections'
 import { unknownOutcome, writeForm } from '#connections'
-import type { NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
+import type { AnswerSchema, NotDone, Outcome, ProviderAnswer, ProviderContext } from '#connections'
 import { type ListPage, readPages } from './paging.ts'
 import { findByReference } from './reference-search.ts'
 import { listOf, namedAnswer, type Page, pageAnswer, reasonAnswer, title } from './stripe-mapping.ts'
@@ -45,7 +45,7 @@ interface StripeCall<Answer> {
   key?: string
   isDelete?: boolean
   /** Reads the answer into fields of our own: they stand beside the outcome. */
-  answer: z.ZodType<Answer>
+  answer: AnswerSchema<Answer>
   /** Where a 402 holds the thing that the card was declined for: no refusal then, but an answer. */
   declined?: 'payment_intent' | 'setup_intent'
 }
@@ -134,7 +134,7 @@ export async function findStripe<Item>(
   path: readonly string[],
   ...expand: readonly string[]
 ): Promise<Outcome<{ found?: Item }>> {
-  const call = { path, form: { expand }, answer: answer.transform((found) => ({ found })) }
+  const call = { path, form: { expand }, answer: mapped(answer, (found) => ({ found })) }
   const outcome = await callStripe(context, call)
   return isMissing(outcome) ? { outcome: 'done' } : outcome
 }
@@ -146,7 +146,7 @@ export function makeStripe(
   form: Form,
   key: string,
 ): Promise<Outcome<{ id: string }>> {
-  return callStripe(context, { path, form, key, answer: namedAnswer.transform(({ id }) => ({ id })) })
+  return callStripe(context, { path, form, key, answer: mapped(namedAnswer, ({ id }) => ({ id })) })
 }
 
 export function pathOfPage(...rest: string[]): string[] {
@@ -159,7 +159,7 @@ export function openPage<Snapshot>(
   key: string,
   form: Form,
 ): Promise<Outcome<{ snapshot: Snapshot }>> {
-  const answer = pageAnswer.transform((page) => ({ snapshot: read(page) }))
+  const answer = mapped(pageAnswer, (page) => ({ snapshot: read(page) }))
   return callStripe(context, { path: pathOfPage(), key, form, answer })
 }
 
@@ -170,7 +170,7 @@ export async function closePage<Snapshot>(
   key: string,
   { id }: Page,
 ): Promise<Outcome<{ snapshot: Snapshot & { status: 'canceled' } }>> {
-  const answer = pageAnswer.transform((page) => {
+  const answer = mapped(pageAnswer, (page) => {
     return { snapshot: { ...read(page), status: 'canceled' as const } }
   })
   const outcome = await callStripe(context, { path: pathOfPage(id, 'expire'), key, answer })
@@ -189,7 +189,7 @@ export function readListPage<Item>(
   context: Context,
   { path, form, item }: Listing<Item>,
 ): Promise<Outcome<ListPage<Item>>> {
-  const answer = listOf(item).transform(({ data: items, has_more: hasMore }) => {
+  const answer = mapped(listOf(item), ({ data: items, has_more: hasMore }) => {
     return { items, hasMore: hasMore === true && items.length > 0 }
   })
   return callStripe(context, { path, form: { ...form, limit: 100 }, answer })

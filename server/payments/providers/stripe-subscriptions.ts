@@ -1,4 +1,4 @@
-import { type Form, mapDone, type Outcome, refuse, thenDone } from '#connections'
+import { type Form, mapDone, mapped, type Outcome, refuse, thenDone } from '#connections'
 import type { Customer, NativeSubscriptions, PaymentProvider, SubscriptionChange } from './provider.ts'
 import type { MethodChoice, SubscriptionCharge, SubscriptionCommand, SubscriptionRef } from './provider.ts'
 import type { SubscriptionSnapshot, SubscriptionStatus } from './provider.ts'
@@ -226,7 +226,7 @@ function callSubscription(
   context: Context,
   call: { path: string[]; key?: string; form?: Form; isDelete?: boolean },
 ): Subscribed {
-  const answer = subscriptionAnswer.transform((subscription) => ({ subscription }))
+  const answer = mapped(subscriptionAnswer, (subscription) => ({ subscription }))
   return thenDone(callStripe(context, { ...call, answer }), ({ subscription }) =>
     describe(subscription, context, true),
   )

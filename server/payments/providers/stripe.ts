@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Form, mismatch, type Outcome, refuse, thenDone } from '#connections'
+import { type Form, mapped, mismatch, type Outcome, refuse, thenDone } from '#connections'
 import { timeOfId } from '#core/ids.ts'
 import type { CheckoutCommand, PaymentCommand, PaymentProvider } from './provider.ts'
 import type { PaymentRef, PaymentSnapshot } from './provider.ts'
@@ -145,7 +145,7 @@ export const stripe: PaymentProvider<Credentials> = {
     if ('outcome' in money) return money
     return thenDone(requireIntent(ref, context), ({ id: payment_intent }) => {
       const form = { payment_intent, amount: money.amount, metadata: { [references.refund]: refundId } }
-      const answer = refundAnswer.transform((refund) => ({ refund: readRefund(refund) }))
+      const answer = mapped(refundAnswer, (refund) => ({ refund: readRefund(refund) }))
       return callStripe(context, { path: ['refunds'], key, form, answer })
     })
   },

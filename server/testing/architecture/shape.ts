@@ -55,6 +55,25 @@ export function nothingPrintsToTheConsole(files: readonly SourceFile[]): string[
   )
 }
 
+/** V8 takes a function that is assigned to a property as it is written for a method: see decision 45. */
+export function functionsAreNamedFirst(files: readonly SourceFile[]): string[] {
+  return findInServer(
+    files.filter(({ path }) => !isTestCode(path)),
+    (tokens, index) => {
+      const isAssigned = isMark(tokens[index - 1], '=') && isMark(tokens[index - 3], '.')
+      return isAssigned && isFunction(tokens, isWord(tokens[index], 'async') ? index + 1 : index)
+    },
+    'assigns a function to a property; give it a name first',
+  )
+}
+
+function isFunction(tokens: readonly Token[], index: number): boolean {
+  if (isWord(tokens[index], 'function') || isMark(tokens[index + 1], '=>')) return true
+  if (!isMark(tokens[index], '(')) return false
+  const behind = tokens[findClosing(tokens, index) + 1]
+  return isMark(behind, '=>') || isMark(behind, ':')
+}
+
 /** Everything outside `providers/` reads a provider's facts instead of asking which one it is. */
 export function providersAreNamedAtHome(
   files: readonly SourceFile[],

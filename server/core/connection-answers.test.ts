@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { type Kysely, sql } from 'kysely'
+import { type Database, openDatabase, type Tables } from './database.ts'
+import { createTestDatabase } from './testing/database.ts'
+import { grownOld } from './testing/memory.ts'
+
+const { urls } = await createTestDatabase({ after })
+const scope = { tenantId: 'acme', productId: 'shop', traceId: 'trace' }
+let database: Database
+
+before(() => {
+  database = openDatabase({ urls, appConnections: 1, systemConnections: 1, onError: () => undefined })
+})
+after(() => database.close())
+
+type Work = (db: Kysely<Tables>) => Promise<unknown>
+
+describe('what a statement was asked with and answered is not kept until a whole collection', () => {
+  for (const [kind, run] of [
+    ['a single statement', (work: Work) => work(database.system)],
+    ['a transaction', (work: Work) => database.asSystem(work)],
+    ['a transaction of a tenant', (work: Work) => database.asTenant(scope, work)],
+    ['a reading of a tenant', (work: Work) => database.readAsTenant(scope, work)],
+    ["a tenant's only statement", (work: Work) => database.asTenantOnce(scope, work)],
+  ] as const) {
+    test(`in ${kind}`, async () => {
+      const ask = (count: number) => run((db) => sql`select ${'x'.repeat(20_000) + count}::text`.execute(db))
+      const askAll = async () => {
+        for (let count = 0; count < 200; count += 1) await ask(count)
+      }
+      await askAll()
+      const grown = await grownOld(askAll)
+      assert.ok(grown < 4_000_000, `${grown} bytes`)
+    })
+  }
+})
+
+test('an error has the stack of who asked', async () => {
+  async function askInVain() {
+    await sql`select 1 / 0`.execute(database.system)
+  }
+  await assert.rejects(askInVain(), ({ stack }: Error) => stack?.includes('askInVain') === true)
+})
