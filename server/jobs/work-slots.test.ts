@@ -271,7 +271,7 @@ describe('slots of lanes whose runs are brief', () => {
         ran += 1
       }
     }
-    assert.ok(ran >= 30, `${ran} ran in ten seconds`)
+    assert.ok(ran >= 25, `${ran} ran in ten seconds`)
   })
 })
 
@@ -321,13 +321,13 @@ describe('what waits in memory', () => {
     }
   })
 
-  test('may be twice as much while runs are brief', () => {
+  test('may be four times as much while runs are brief', () => {
     const slots = createSlots(64, 32)
     work(slots, { lanes: ['brief'] })
     const before = slots.waiting
-    assert.ok(before > 128 && before <= 256, `${before} wait`)
+    assert.ok(before > 256 && before <= 512, `${before} wait`)
     for (let lane = 0; lane < 1000; lane += 1) fill(slots, { lanes: [`lane-${lane}`] })
-    assert.ok(slots.waiting <= 256 + 64, `${slots.waiting} wait`)
+    assert.ok(slots.waiting <= 512 + 64, `${slots.waiting} wait`)
   })
 
   test('runs dry when little is left in all, or of a series beside one that hangs', () => {
@@ -336,15 +336,15 @@ describe('what waits in memory', () => {
     const [some] = runningIn(slots)
     assert.ok(some)
     assert.equal(isRunningDry(slots, some), false)
-    const hanging = claimsOf('hang', 100)
+    const hanging = claimsOf('hang', 200)
     addClaims(
       slots,
-      { total: 100, perLane: 100, rooms: new Map(), behind: new Map(), retries: 0, retriesBehind: '' },
+      { total: 200, perLane: 200, rooms: new Map(), behind: new Map(), retries: 0, retriesBehind: '' },
       hanging,
     )
     const kept = new Set(slots.lanes.get('brief')?.waiting.slice(0, 4))
     dropWaiting(slots, (claim) => claim.item.lane === 'brief' && !kept.has(claim))
-    assert.ok(slots.waiting > 64)
+    assert.ok(slots.waiting > 128)
     assert.equal(isRunningDry(slots, some), true)
     assert.equal(isRunningDry(slots, hanging[0] ?? some), false)
     dropWaiting(slots, () => true)

@@ -14,7 +14,7 @@ import { type Share, type Standing, standingOf, worseOf } from './work-shares.ts
 
 /**
  * Who may run: lanes take turns, within the share of each and of its series. A few claimed rows wait in memory, so that
- * a slot which gets free is taken without a round trip; never more than four times as many as there are slots.
+ * a slot which gets free is taken without a round trip; never more than eight times as many as there are slots.
  */
 export interface Slots {
   count: number
@@ -161,7 +161,7 @@ export function isBusy(slots: Slots): boolean {
 /** So little waits, in all or of its series, that a claim for more can't wait. */
 export function isRunningDry(slots: Slots, { item }: Claim): boolean {
   const waiting = slots.series.get(seriesOf(item))?.waiting ?? 0
-  return slots.waiting < slots.count || waiting <= aheadInAll(slots) / slots.series.size / 8
+  return slots.waiting < aheadInAll(slots) / 4 || waiting <= aheadInAll(slots) / slots.series.size / 8
 }
 
 /** Milliseconds until a slot may be taken that only a rate keeps free; undefined when there is none. */
@@ -240,5 +240,5 @@ export function mostRetries(slots: Slots): number {
 
 /** Claimed rows that may wait: more while runs are brief, for which claims are large. */
 export function aheadInAll({ count, conduct, running }: Slots): number {
-  return (isBrief(conduct, running, performance.now()) ? 4 : 2) * count
+  return (isBrief(conduct, running, performance.now()) ? 8 : 2) * count
 }
