@@ -3,6 +3,7 @@ import type { Config } from '#core/config.ts'
 import type { Context } from '#core/context.ts'
 import { openDatabase } from '#core/database.ts'
 import { PipeError } from '#core/errors.ts'
+import { keepYoung } from '#core/heap.ts'
 import { createLogger } from '#core/logger.ts'
 import { migrateDatabase } from '#core/migrate.ts'
 import { createMetrics } from '#core/metrics/metrics.ts'
@@ -40,6 +41,7 @@ const graceMs = 10_000
  * @throws PipeError when a setting, the port or the database stands in the way
  */
 export async function startServer(config: Config, options: StartOptions = {}): Promise<RunningServer> {
+  keepYoung()
   const chosen = chooseModules(options.modules ?? [])
   const masterKeys = await provideMasterKeys(config)
   const { ownerUrl, embedded } = await provideDatabase(config)

@@ -8,25 +8,27 @@ export function optional<Schema extends z.ZodType>(schema: Schema) {
   return schema.nullish().catch(undefined)
 }
 
+/** `schema.transform(convert)`, which would keep what it read: decision 45. */
+function converted<Given, Converted>(
+  schema: z.ZodType<Given>,
+  convert: (value: Given) => Converted,
+): z.ZodType<Converted> {
+  return schema.overwrite(convert as unknown as (value: Given) => Given) as unknown as z.ZodType<Converted>
+}
+
 export const optionalText = optional(z.string())
 export const optionalNumber = optional(z.number())
 
 /** A number that some answers write as a text. */
-export const figure = z.union([
-  z.number(),
-  z
-    .string()
-    .regex(/^-?\d+(\.\d+)?$/)
-    .transform(Number),
-])
+export const figure = z.union([z.number(), converted(z.string().regex(/^-?\d+(\.\d+)?$/), Number)])
 export const optionalFigure = optional(figure)
 
 /** An id that some answers write as a number. */
-export const idText = z.union([z.string().min(1), z.number()]).transform(String)
+export const idText = converted(z.union([z.string().min(1), z.number()]), String)
 export const optionalId = optional(idText)
 
 /** A time as people and ISO 8601 write it. */
-export const optionalTime = optionalText.transform(readTime)
+export const optionalTime = converted(optionalText, readTime)
 
 /** An answer that needs no reading: that it came is enough. */
 export const anything = z.unknown().transform(() => ({}))

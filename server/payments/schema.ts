@@ -36,7 +36,7 @@ export const amount = z
 export const currency = z
   .string()
   .regex(/^[A-Za-z]{3}$/, 'must be three letters of ISO 4217, such as CLP')
-  .transform((text) => text.toUpperCase())
+  .toUpperCase()
 export const webUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).max(2000)
 export const reference = line(200).optional().meta({ description: 'Your own id, such as the order.' })
 
