@@ -222,24 +222,21 @@ async function runTransaction<Result>(
   const { client, db } = session
   keepEffects(db)
   const begun = begin(client, tenant)
+  let result: Result
   try {
     if (tenant === undefined) await begun
-    const result = await work(db)
+    result = await work(db)
     await begun
     session.isOver = true
-    if (end === 'rollback') {
-      await client.query(end)
-      return result
-    }
-    await commit(client)
-    runEffects(db)
-    return result
+    await (end === 'commit' ? commit(client) : client.query(end))
   } catch (error) {
     session.isOver = true
     // A connection that is gone has rolled back by itself.
     await Promise.allSettled([begun, client.query('rollback')])
     throw error
   }
+  if (end === 'commit') runEffects(db)
+  return result
 }
 
 /** A statement whose error nobody looked at makes of a commit a rollback, and of that no error. */

@@ -101,15 +101,18 @@ function createWrites(database: Database, scope: TenantScope, route?: RecentRout
   }
 }
 
+/** What a lost connection may have kept from being committed is written again: not twice, since it changes what it looks at. */
 async function endAll(
   database: Database,
   scope: TenantScope,
   ends: readonly ToldEnd[],
 ): Promise<ReadonlyArray<number | null>> {
   const tellings = ends.map(({ telling }) => telling)
-  const { ended, opened } = await database.asTenantOnce(scope, (db) =>
-    endUntouched(db, ends, (due) => eventRecording(tellings, due)),
-  )
+  const write = (db: Kysely<Tables>) => endUntouched(db, ends, (due) => eventRecording(tellings, due))
+  const { ended, opened } = await database.asTenantOnce(scope, write).catch((error: unknown) => {
+    if (isRefusal(error)) throw error
+    return database.asTenantOnce(scope, write)
+  })
   return ended.map((isEnded) => (isEnded ? opened : null))
 }
 

@@ -109,6 +109,18 @@ test('a payment whose end was committed, but never answered, is answered as it s
   assert.deepEqual([status, body.status], [201, 'confirmed'])
 })
 
+test('a payment whose end met a connection that broke is written down by the next one', async () => {
+  let statements = 0
+  database.asTenantOnce = async (...call) => {
+    statements += 1
+    if (statements === 2) throw new Error('Connection terminated unexpectedly')
+    return whole.asTenantOnce(...call)
+  }
+  const { status, body } = await pay('broken')
+  assert.deepEqual([status, body.status], [201, 'confirmed'])
+  assert.deepEqual(await chargesOf('broken'), [1])
+})
+
 test('a payment whose end can not be written down is answered as under way, and its end is found out', async () => {
   let isStored = false
   const fail = async () => {
