@@ -223,6 +223,8 @@ rule('a function is not assigned to a property as it is written', functionsAreNa
   file('server/jobs/a.ts', 'run.end = async (why: string): Promise<void> => close(why)'),
   file('server/jobs/a.ts', 'run.end = run => run.close()'),
   file('server/jobs/a.ts', 'run.end = function () {}'),
+  file('server/jobs/a.ts', 'run.end = <Cause>(cause: Cause) => close(cause)'),
+  file('server/jobs/a.ts', 'run.end ??= () => close()'),
 ])
 
 rule('every module has a short index.ts with named exports', faceRule, [

@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Tables } from './database.ts'
 
-/** By transaction, while it is under way. */
+/** By transaction, until it has committed. */
 const effects = new WeakMap<Kysely<Tables>, Array<() => void>>()
 
 /** Runs once the transaction of `db` has committed, never where it is rolled back; at once where `db` is none. */
@@ -16,11 +16,9 @@ export function keepEffects(db: Kysely<Tables>): void {
   effects.set(db, [])
 }
 
-/** Of a transaction that is over, committed or not. */
-export function dropEffects(db: Kysely<Tables>): void {
-  effects.delete(db)
-}
-
+/** Of a transaction that was rolled back they stay: what still comes to it must not take it for none. */
 export function runEffects(db: Kysely<Tables>): void {
-  for (const effect of effects.get(db) ?? []) effect()
+  const waiting = effects.get(db) ?? []
+  effects.delete(db)
+  for (const effect of waiting) effect()
 }

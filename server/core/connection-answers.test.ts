@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
 import { type Database, openDatabase, type Tables } from './database.ts'
 import { createTestDatabase } from './testing/database.ts'
@@ -41,4 +42,38 @@ test('an error has the stack of who asked', async () => {
     await sql`select 1 / 0`.execute(database.system)
   }
   await assert.rejects(askInVain(), ({ stack }: Error) => stack?.includes('askInVain') === true)
+})
+
+async function readBackend(db: Kysely<Tables>) {
+  const { rows } = await sql<{ id: number }>`select pg_backend_pid() as id`.execute(db)
+  return rows[0]?.id
+}
+
+test('a connection that answers one statement after the other is not broken, however long all take together', async (t) => {
+  const patient = openDatabase({ urls, systemConnections: 1, answerSeconds: 1, onError: () => undefined })
+  t.after(() => patient.close())
+  const backend = await readBackend(patient.system)
+  await patient.asSystem((db) => Promise.all([1, 2, 3, 4].map(() => sql`select pg_sleep(0.4)`.execute(db))))
+  assert.equal(await readBackend(patient.system), backend)
+})
+
+test('silence is noticed after whatever was asked before, and only where an answer is due', async (t) => {
+  const hasty = openDatabase({ urls, systemConnections: 1, answerSeconds: 0.5, onError: () => undefined })
+  t.after(() => hasty.close())
+  const backend = await readBackend(hasty.system)
+  const circular: { self?: unknown } = {}
+  circular.self = circular
+  for (const statement of [
+    sql`select 1 / 0`,
+    sql`no statement`,
+    sql``,
+    sql`select ${circular}::jsonb`,
+    sql.raw('select 1; select 2'),
+    sql.raw('select 1; select 1 / 0; select 2'),
+  ]) {
+    await hasty.asSystem((db) => statement.execute(db)).catch(() => undefined)
+  }
+  await delay(1_000)
+  assert.equal(await readBackend(hasty.system), backend)
+  await assert.rejects(sql`select pg_sleep(5)`.execute(hasty.system), /no answer within/)
 })

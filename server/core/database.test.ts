@@ -4,6 +4,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import { after, before, describe, test } from 'node:test'
 import { type Kysely, sql } from 'kysely'
 import pg from 'pg'
+import { afterCommit } from './after-commit.ts'
 import { type Database, openDatabase, type Tables } from './database.ts'
 import { createTestDatabase } from './testing/database.ts'
 
@@ -204,6 +205,27 @@ describe('a transaction', () => {
       assert.equal((await notes()).includes(`overlooked in ${kind}`), false)
     })
   }
+
+  test('that failed has none of the effects of a commit, not even of what ends after it', async () => {
+    const done: string[] = []
+    const runs: Array<[string, (work: (db: Kysely<Tables>) => Promise<unknown>) => Promise<unknown>]> = [
+      ['asTenant', (work) => database.asTenant(scope, work)],
+      ['asTenantOnce', (work) => database.asTenantOnce(scope, work)],
+      ['asSystem', (work) => database.asSystem(work)],
+    ]
+    for (const [kind, run] of runs) {
+      const over = Promise.withResolvers<void>()
+      let late: Promise<void> = Promise.resolve()
+      const failed = run(async (db) => {
+        late = over.promise.then(() => afterCommit(db, () => done.push(kind)))
+        await fail(db)
+      })
+      await assert.rejects(failed, /division by zero/)
+      over.resolve()
+      await late
+    }
+    assert.deepEqual(done, [])
+  })
 
   test('of one statement tells its error, and the connection goes on', async () => {
     await assert.rejects(database.asTenantOnce(scope, fail), /division by zero/)

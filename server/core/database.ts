@@ -8,7 +8,7 @@ import {
   PostgresQueryCompiler,
 } from 'kysely'
 import pg from 'pg'
-import { dropEffects, keepEffects, runEffects } from './after-commit.ts'
+import { keepEffects, runEffects } from './after-commit.ts'
 import { answerByCallback, breakWhenSilent, connectionOf, type Send } from './connection-answers.ts'
 import { isRefusal } from './database-refusal.ts'
 import { prepareOften } from './prepared-statements.ts'
@@ -146,7 +146,6 @@ async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Re
     return await use(session)
   } finally {
     session.isOver = true
-    dropEffects(session.db)
     client.release()
   }
 }

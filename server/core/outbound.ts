@@ -1,7 +1,7 @@
-import { type Bag, createBag } from './bag.ts'
 import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { urlProblem, type AddressPolicy } from './address-guard.ts'
+import { type Bag, createBag } from './bag.ts'
 import { createCappedBody } from './capped-body.ts'
 import { createDial, DialError, type DialTimings, notDialled } from './connection-dial.ts'
 import { createConnectionPool, type ConnectionPool, type LentConnection } from './connection-pool.ts'

@@ -52,6 +52,8 @@ async function ensureCustomer(
   })
 }
 
+const cardTokenAnswer = z.looseObject({ id: z.string().min(1) }).transform(({ id }) => ({ cardToken: id }))
+
 /** What a charge is made with: a saved card gives a token for each charge. */
 export async function makeCardToken(
   choice: MethodChoice,
@@ -65,7 +67,7 @@ export async function makeCardToken(
     path: ['v1', 'card_tokens'],
     key: `${key}-token`,
     body: { card_id: card, customer_id: customer },
-    answer: z.looseObject({ id: z.string().min(1) }).transform(({ id }) => ({ cardToken: id })),
+    answer: cardTokenAnswer,
   })
   return refuseUnlessDone(explainSavedCard(outcome, choice))
 }

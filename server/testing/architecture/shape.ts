@@ -60,15 +60,21 @@ export function functionsAreNamedFirst(files: readonly SourceFile[]): string[] {
   return findInServer(
     files.filter(({ path }) => !isTestCode(path)),
     (tokens, index) => {
-      const isAssigned = isMark(tokens[index - 1], '=') && isMark(tokens[index - 3], '.')
+      const isAssigned = isAssignment(tokens[index - 1]) && isMark(tokens[index - 3], '.')
       return isAssigned && isFunction(tokens, isWord(tokens[index], 'async') ? index + 1 : index)
     },
     'assigns a function to a property; give it a name first',
   )
 }
 
+function isAssignment(token: Token | undefined): boolean {
+  return ['=', '??=', '||=', '&&='].some((mark) => isMark(token, mark))
+}
+
 function isFunction(tokens: readonly Token[], index: number): boolean {
   if (isWord(tokens[index], 'function') || isMark(tokens[index + 1], '=>')) return true
+  // Of type parameters.
+  if (isMark(tokens[index], '<')) return true
   if (!isMark(tokens[index], '(')) return false
   const behind = tokens[findClosing(tokens, index) + 1]
   return isMark(behind, '=>') || isMark(behind, ':')
