@@ -1,3 +1,4 @@
+import type { Operation } from './operation.ts'
 import type { RefundStatus } from './providers/provider.ts'
 import type { PaymentRow } from './queries.ts'
 import { isOpen, isWithoutMoney } from './status.ts'
@@ -48,9 +49,21 @@ function nextLateLookAt(
   return looks.find((at) => at > now) ?? null
 }
 
-/** @returns undefined when there were enough looks. */
-export function nextRecoveryAt(round: number, now: Date): Date | undefined {
+/**
+ * `endsAt`: until when the call can still be made, where that is soon: it is tried about once a minute until then.
+ * @returns undefined when there were enough looks
+ */
+export function nextRecoveryAt(round: number, now: Date, endsAt: Date | null = null): Date | undefined {
   if (round >= mostRecoveries) return undefined
   const waitMs = recoveryWaitsMs[round] ?? (round < hourlyRecoveries ? hour : day)
-  return new Date(now.getTime() + waitMs)
+  const isEnding = endsAt !== null && endsAt > now
+  return new Date(now.getTime() + (isEnding ? Math.min(waitMs, minute) : waitMs))
+}
+
+/** What a customer agreed to has to be confirmed before the page ends; else it is never paid. */
+export function endOfCall(
+  { kind }: Pick<Operation, 'kind'>,
+  { expires_at: pageEndsAt }: Pick<PaymentRow, 'expires_at'>,
+): Date | null {
+  return kind === 'commit' ? pageEndsAt : null
 }

@@ -6,7 +6,7 @@ import { notFound, PipeError } from '#core/errors.ts'
 import { wakeWork } from '#jobs'
 import { type NewFact, recordFact } from '#webhooks/inbound'
 import { type Account, openAccount } from './accounts.ts'
-import { hourlyRecoveries, nextRecoveryAt } from './checks.ts'
+import { endOfCall, hourlyRecoveries, nextRecoveryAt } from './checks.ts'
 import { toRef } from './commands.ts'
 import { traceOf } from './events.ts'
 import { findChoice } from './methods/saved-methods.ts'
@@ -407,7 +407,7 @@ async function waitOn(
 ): Promise<PaymentRow> {
   const round = operation.round + 1
   if (operation.kind === 'refund' && round > hourlyRecoveries) return leaveRefund(context, db, scope, payment)
-  const checkAt = nextRecoveryAt(round, context.now())
+  const checkAt = nextRecoveryAt(round, context.now(), endOfCall(operation, payment))
   const change = {
     operation: JSON.stringify({ ...operation, state: 'unknown', round } satisfies Operation),
     check_at: checkAt ?? null,

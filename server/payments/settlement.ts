@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import type { ErrorKind, NotDone, Outcome, ProviderError, RecordedAnswer } from '#connections'
 import type { Context } from '#core/context.ts'
 import type { Tables, TenantScope } from '#core/database.ts'
-import { nextRecoveryAt } from './checks.ts'
+import { endOfCall, nextRecoveryAt } from './checks.ts'
 import type { FailureCode } from './failures.ts'
 import type { Operation } from './operation.ts'
 import type { CallResult, PreparedCall } from './operations.ts'
@@ -133,7 +133,7 @@ async function settleUnknown(
   }
   const check: PaymentChange = {
     operation: JSON.stringify(left),
-    check_at: nextRecoveryAt(operation.round, context.now()) ?? null,
+    check_at: nextRecoveryAt(operation.round, context.now(), endOfCall(operation, payment)) ?? null,
   }
   if (operation.kind === 'refund') {
     const steps = await moveRefund(context, db, payment, operation, 'unknown', null)
