@@ -134,10 +134,13 @@ test(
     for (const [label, number] of verdict.counts) context.diagnostic(`${label}: ${number}`)
     assert.deepEqual(verdict.violations, [])
     await assertPooled(pgbouncer, databaseUrl, ['system'])
+    assert.deepEqual(await queryDatabase(databaseUrl, listening), [])
     // What fails once is asked again without a name: only the log tells.
     for (const process of [api, ...workers]) assert.doesNotMatch(process.log(), /prepared statement/)
   },
 )
+
+const listening = `select pid from pg_stat_activity where datname = current_database() and query like 'listen %'`
 
 /** An empty database behind a pooler, which is there until everything that uses it has stopped. */
 async function startPooled(

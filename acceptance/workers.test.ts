@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import pg from 'pg'
 import { collectFacts, countOpen } from './bridge/facts.ts'
 import { judge } from './bridge/judge.ts'
 import { publish } from './bridge/publishing.ts'
 import { type Arrival, startReceiver } from './bridge/receiver.ts'
 import { startProcesses } from './bridge/processes.ts'
 import { type EndpointPlan, openShop, type Shop } from './bridge/shop.ts'
-import { createClient, eventually } from './harness.ts'
+import { createClient, eventually, type PipeCore, type Test } from './harness.ts'
 
 const seed = Number(process.env['CHAOS_SEED'] ?? Math.floor(Math.random() * 1e9))
 const wanted = 3_000
@@ -42,6 +43,8 @@ test(
   async (context) => {
     const receiver = await startReceiver(context)
     const { api, workers } = await startProcesses(context, 3)
+    await eventually(async () => (await countListening(api)) === 3)
+    const told = await hearNotifications(context, api)
     const shop = await openShop(api, receiver, { tenants, types: types.map(([type]) => type), endpoints })
     let killedAt = 0
     const publications = await Promise.all([
@@ -75,10 +78,31 @@ test(
 
     assert.deepEqual(verdict.violations, [])
     assert.ok(facts.stored.length >= wanted)
+    assert.ok(told.length > 0, 'the api process told nobody of new work')
     assert.ok(takeoverMs(shop, '/all', killedAt) > 5_000, 'the killed worker had claimed nothing')
     for (const path of waiting) assert.ok(takeoverMs(shop, path, killedAt) < longestTakeoverMs, path)
   },
 )
+
+async function countListening(api: PipeCore): Promise<number> {
+  const listening = await api.query(
+    `select pid from pg_stat_activity where datname = current_database() and query like 'listen %'`,
+  )
+  return listening.length
+}
+
+/** As a worker hears of new work. */
+async function hearNotifications(context: Test, { databaseUrl }: PipeCore): Promise<string[]> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  // The database may be dropped first.
+  client.on('error', () => undefined)
+  await client.connect()
+  context.after(() => client.end())
+  const told: string[] = []
+  client.on('notification', ({ payload = '' }) => told.push(payload))
+  await client.query('listen pipecore_work')
+  return told
+}
 
 function takenAt({ receiver }: Shop, path: string): Arrival[] {
   return (receiver.arrivals.get(path) ?? []).filter(({ isTaken }) => isTaken)

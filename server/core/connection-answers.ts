@@ -11,6 +11,16 @@ export function connectionOf(client: pg.ClientBase): Connection {
   return (client as unknown as { connection: Connection }).connection
 }
 
+/**
+ * Whether a pooler stands between a connection and its server. It tells a process id of its own, and may give each
+ * transaction another server.
+ */
+export async function isPooled(client: pg.ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
+  const { processID: told } = client as unknown as { processID: number | null }
+  return rows[0]?.pid !== told
+}
+
 type Answer = (error: Error | null, result: pg.QueryResult) => void
 export type Send = (...asked: unknown[]) => never
 

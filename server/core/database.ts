@@ -11,6 +11,7 @@ import pg from 'pg'
 import { keepEffects, runEffects } from './after-commit.ts'
 import { answerByCallback, breakWhenSilent, connectionOf, type Send } from './connection-answers.ts'
 import { isRefusal } from './database-refusal.ts'
+import { keepListening } from './notifications.ts'
 import { prepareOften } from './prepared-statements.ts'
 import { askBehind, type Opening, prepareOpenings } from './tenant-statement.ts'
 
@@ -46,6 +47,8 @@ export interface Database {
   pools(): readonly PoolUse[]
   /** The same on a connection of its own, for those that may take as long as they need: the server ends none of them. */
   asSystemAlone<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
+  /** Hears what is told by `notify` on a channel, see `keepListening`. @returns how to end it */
+  listen(channel: string, hear: (payload: string) => void): () => Promise<void>
   close(): Promise<void>
 }
 
@@ -111,6 +114,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     system: new Kysely<Tables>({ dialect: dialectOn(system) }),
     pools: () => [useOf('app', app), useOf('system', system)],
     asSystemAlone: (work) => runAlone(alone, options, work),
+    listen: (channel, hear) => keepListening({ url: urls.upkeep, channel, hear, onError: options.onError }),
     close: async () => {
       await Promise.all([app.end(), system.end(), ...[...alone].map((client) => client.end())])
     },

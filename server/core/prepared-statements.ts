@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import type { Send } from './connection-answers.ts'
+import { isPooled, type Send } from './connection-answers.ts'
 import { systemErrorCode } from './system-error.ts'
 
 /** Seldom asked, a statement costs the server more memory than its plan saves. */
@@ -64,14 +64,12 @@ export function giveUpName(text: string, error: unknown): boolean {
 }
 
 /**
- * Has a new connection prepare what is asked often, unless a pooler stands between it and its server: that gives each
- * transaction another server, where what was prepared at one would be missing. It tells a process id of its own.
+ * Has a new connection prepare what is asked often, unless it is pooled: what was prepared at one server would be
+ * missing at another.
  * @returns whether it does
  */
 export async function prepareOften(client: pg.ClientBase): Promise<boolean> {
-  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
-  const { processID: told } = client as unknown as { processID: number | null }
-  if (rows[0]?.pid !== told) return false
+  if (await isPooled(client)) return false
   preparing.add(client)
   const send = client.query.bind(client) as Send
   const query: Send = (...asked) => {

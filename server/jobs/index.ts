@@ -3,6 +3,7 @@ import { jobGauges } from './backlog.ts'
 import { ownJobs } from './jobs.ts'
 import { routes } from './routes.ts'
 import { createQueueLinks } from './queued-work.ts'
+import { createWakeTeller } from './wake-others.ts'
 import { createJobWorkers } from './workers.ts'
 
 export { backlogGauges } from './backlog.ts'
@@ -24,7 +25,7 @@ export const jobs: Module = {
   migrations: new URL('./migrations/', import.meta.url),
   routes,
   jobs: ownJobs,
-  links: createQueueLinks,
+  links: (context) => [createWakeTeller(context), ...createQueueLinks(context)],
   workers: createJobWorkers,
   gauges: jobGauges,
 }

@@ -1,10 +1,11 @@
 import { z } from 'zod'
+import { workKinds } from './work.ts'
 
 /** A claim on its way to the process that runs it. Its body stays in the database. */
 export const OfferedWork = z.object({
   item: z.object({
     id: z.string(),
-    kind: z.enum(['job', 'delivery']),
+    kind: z.enum(workKinds),
     lane: z.string(),
     series: z.string().nullable(),
     number: z.number().nullable(),

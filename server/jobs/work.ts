@@ -1,5 +1,6 @@
 /** What a row of `work` is: its body is found under `ref`, in `jobs` or among the events. */
-export type WorkKind = 'job' | 'delivery'
+export const workKinds = ['job', 'delivery'] as const
+export type WorkKind = (typeof workKinds)[number]
 
 /** One claimed piece of work. */
 export interface WorkItem {

@@ -2,6 +2,7 @@ import type { Context } from '#core/context.ts'
 import type { JobDefinition, Module, Worker } from '#core/module.ts'
 import { createJobRunner } from './job-runner.ts'
 import { createScheduler } from './schedules.ts'
+import { createWakeListener } from './wake-others.ts'
 
 /** The loops that run all modules' jobs. @throws when two jobs have one name. */
 export function createJobWorkers(context: Context, modules: readonly Module[]): readonly Worker[] {
@@ -10,5 +11,9 @@ export function createJobWorkers(context: Context, modules: readonly Module[]): 
     if (definitions.has(definition.name)) throw new Error(`There are two jobs named ${definition.name}.`)
     definitions.set(definition.name, definition)
   }
-  return [createJobRunner(context, definitions), createScheduler(context, definitions)]
+  return [
+    createJobRunner(context, definitions),
+    createScheduler(context, definitions),
+    createWakeListener(context),
+  ]
 }
