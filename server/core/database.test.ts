@@ -50,6 +50,44 @@ test('a statement on a connection of its own takes none of the pool, and ends wi
   await assert.rejects(long, /Connection terminated|not connected|closed/i)
 })
 
+test('statements that are pipelined share a connection, each behind the one before, whatever becomes of that', async () => {
+  const other = openDatabase({ urls, systemConnections: 2, onError: () => undefined })
+  const ask = (seconds: number, divisor = 1) =>
+    other.asSystemPipelined((db) =>
+      sql<{ pid: number; at: Date }>`
+        select pg_backend_pid() as pid, pg_sleep(${seconds}), 1 / ${divisor}::int, clock_timestamp() as at`.execute(
+        db,
+      ),
+    )
+  const [slow, failed, quick] = await Promise.allSettled([ask(0.2), ask(0, 0), ask(0)])
+  assert.equal(failed.status, 'rejected')
+  assert.ok(slow.status === 'fulfilled' && quick.status === 'fulfilled')
+  const [first, last] = [slow.value.rows[0]!, quick.value.rows[0]!]
+  assert.equal(first.pid, last.pid)
+  assert.ok(first.at <= last.at)
+  const used = other.pools().find(({ pool }) => pool === 'system')
+  assert.deepEqual([used?.open, used?.idle], [1, 1])
+  await other.close()
+})
+
+test('where the connection of pipelined statements breaks, the next ones have another', async () => {
+  const other = openDatabase({ urls, systemConnections: 2, onError: () => undefined })
+  const ask = (text: string) =>
+    other.asSystemPipelined((db) => sql<{ pid: number }>`${sql.raw(text)}`.execute(db))
+  const pid = 'select pg_backend_pid() as pid'
+  const before = await ask(pid)
+  const broken = await Promise.allSettled([
+    ask('select pg_terminate_backend(pg_backend_pid()), pg_sleep(10)'),
+    ask(pid),
+  ])
+  assert.deepEqual(
+    broken.map(({ status }) => status),
+    ['rejected', 'rejected'],
+  )
+  assert.notEqual((await ask(pid)).rows[0]?.pid, before.rows[0]?.pid)
+  await other.close()
+})
+
 test('moments are read to the millisecond in whatever way the database tells them', async () => {
   const texts = [
     '2026-11-29 21:04:51',

@@ -13,6 +13,7 @@ import { answerByCallback, breakWhenSilent, connectionOf, type Send } from './co
 import { isRefusal } from './database-refusal.ts'
 import { keepListening } from './notifications.ts'
 import { prepareOften } from './prepared-statements.ts'
+import { createPipelinedConnection, type Lent } from './pipelined-connection.ts'
 import { askBehind, type Opening, prepareOpenings } from './tenant-statement.ts'
 
 /** Every module adds its own tables by declaration merging; its `queries.ts` takes only those. */
@@ -44,6 +45,8 @@ export interface Database {
   asSystem<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   /** Single statements outside a transaction. */
   system: Kysely<Tables>
+  /** The same behind each other on one connection: none waits for the answer of the one before. */
+  asSystemPipelined<Result>(statement: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
   pools(): readonly PoolUse[]
   /** The same on a connection of its own, for those that may take as long as they need: the server ends none of them. */
   asSystemAlone<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>
@@ -112,6 +115,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       lend(app, (session) => runTransaction(session, asTenantOf(scope), work, 'rollback')),
     asSystem: (work) => lend(system, (session) => runTransaction(session, undefined, work)),
     system: new Kysely<Tables>({ dialect: dialectOn(system) }),
+    asSystemPipelined: createPipelinedConnection(() => lendPipelined(system)),
     pools: () => [useOf('app', app), useOf('system', system)],
     asSystemAlone: (work) => runAlone(alone, options, work),
     listen: (channel, hear) => keepListening({ url: urls.upkeep, channel, hear, onError: options.onError }),
@@ -152,6 +156,11 @@ async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Re
     session.isOver = true
     client.release()
   }
+}
+
+async function lendPipelined(pool: pg.Pool): Promise<Lent<Kysely<Tables>>> {
+  const client = await pool.connect()
+  return { connection: openSession(client).db, giveBack: () => client.release() }
 }
 
 /** Not of the pool: whoever is lent a connection next would wait for a statement that the one before gave up. */

@@ -6,6 +6,8 @@ export interface GroupOptions<Input, Result> {
   maxSize: number
   /** Flushes that may run at the same time. Default 1. */
   inFlight?: number
+  /** Beside a flush that runs another one begins only for so many. Default 1. */
+  leastBeside?: number
   /**
    * After a flush of several, one of fewer than these begins once `quietTurns` of the event loop in a row brought no
    * more: calls that keep coming share fewer, larger flushes. Default 0.
@@ -31,24 +33,32 @@ interface Waiting<Input, Result> {
 export function createGroup<Input, Result>(
   options: GroupOptions<Input, Result>,
 ): (input: Input) => Promise<Result> {
-  const { flush, maxSize, inFlight = 1, gathers = 0, quietTurns = 1, gapMs = 0 } = options
+  const { flush, maxSize, inFlight = 1, leastBeside = 1, gathers = 0, quietTurns = 1, gapMs = 0 } = options
   const waiting: Waiting<Input, Result>[] = []
   let running = 0
+  let flushing = 0
   let lastSize = 0
   let begunAt = -Infinity
 
   async function runNext(): Promise<void> {
     running += 1
-    while (waiting.length > 0) {
-      if (lastSize > 1 && waiting.length < gathers) await gather()
+    while (waiting.length > 0 && (flushing === 0 || waiting.length >= leastBeside)) {
+      if (flushing === 0 && lastSize > 1 && waiting.length < gathers) await gather()
       const restMs = begunAt + gapMs - performance.now()
       if (restMs > 0) await sleep(restMs)
       begunAt = performance.now()
       const batch = waiting.splice(0, maxSize)
       lastSize = batch.length
+      flushing += 1
       if (batch.length > 0) await settle(flush, batch)
+      flushing -= 1
     }
     running -= 1
+  }
+
+  function mayBegin(): boolean {
+    if (running === 0) return true
+    return running < inFlight && flushing > 0 && waiting.length >= leastBeside
   }
 
   async function gather(): Promise<void> {
@@ -65,7 +75,7 @@ export function createGroup<Input, Result>(
     new Promise((resolve, reject) => {
       waiting.push({ input, resolve, reject })
       // A microtask later, so that calls of the same tick share a flush.
-      if (running < inFlight) queueMicrotask(() => void (running < inFlight && runNext()))
+      if (mayBegin()) queueMicrotask(() => void (mayBegin() && runNext()))
     })
 }
 

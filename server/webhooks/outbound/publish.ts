@@ -223,6 +223,8 @@ async function recordRows(context: Context, db: Kysely<Tables>, rows: readonly W
 const mostPerStatement = 256
 /** More would cost the database little less each, and leave it idle while they come. */
 const enoughForOne = 64
+/** While the database stores some, the next ones are read and sent behind them. */
+const enoughBeside = 16
 const stores = new WeakMap<Context, (row: WholeEvent) => Promise<void>>()
 
 /** Events that arrive while a commit runs share the next one. */
@@ -231,6 +233,8 @@ function storeEvent(context: Context, row: WholeEvent): Promise<void> {
   if (known !== undefined) return known(row)
   const store = createGroup<WholeEvent, void>({
     maxSize: mostPerStatement,
+    inFlight: 2,
+    leastBeside: enoughBeside,
     gathers: enoughForOne,
     quietTurns: 3,
     flush: async (rows) => {
@@ -248,7 +252,7 @@ function storeEvent(context: Context, row: WholeEvent): Promise<void> {
  */
 async function recordRowsOnce(context: Context, rows: readonly WholeEvent[], isAgain = false): Promise<void> {
   try {
-    await recordRows(context, context.database.system, rows)
+    await context.database.asSystemPipelined((db) => recordRows(context, db, rows))
   } catch (error) {
     if (await areStored(context, rows, error)) measureBatch(context, rows.length)
     else if (isAgain || isRefusal(error)) throw error
