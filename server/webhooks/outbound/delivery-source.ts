@@ -25,14 +25,15 @@ export interface DeliverySources {
 }
 
 const maxBatch = 200
-const mostExpected = 500
+/** More than a worker's claims that wait or begin. */
+const mostExpected = 1_000
 const expectedForMs = 15_000
 const mostEndpoints = 5_000
-/** So old an active endpoint's state may be: calls that are under way know no better either. */
+/** So old an active endpoint's state may be, and half as old again while it is read: calls under way know no better. */
 const endpointForMs = 100
 
 /** Reads events and endpoints for many deliveries at once. */
-export function createDeliverySources({ database }: Context): DeliverySources {
+export function createDeliverySources({ database }: Pick<Context, 'database'>): DeliverySources {
   /** What was read with the others of its claim, by delivery. */
   const expected = createRecent<string, Reading<Map<string, EventRow>>>({
     most: mostExpected,
@@ -63,16 +64,17 @@ export function createDeliverySources({ database }: Context): DeliverySources {
       return ids.map((id) => rowOf.get(id))
     },
   })
-  function recentEndpoint(id: string): Promise<DeliveryEndpointRow | undefined> {
-    const known = endpoints.get(id)
-    if (known !== undefined) return known.coming
-    const endpoint = startReading(readEndpoint(id))
+  /** Of one in use the next state is read before nobody may know the last one any more: no delivery waits for it. */
+  function recentEndpoint(id: string): Reading<DeliveryEndpointRow | undefined> {
+    const recent = endpoints.get(id)
+    if (recent !== undefined && performance.now() < recent.since + endpointForMs / 2) return recent
+    const endpoint = startReading(readEndpoint(id), recent?.here)
     endpoints.set(id, endpoint)
     endpoint.coming.then(
       (row) => (row?.active === true && (row.health ?? 'healthy') === 'healthy') || endpoints.forget(id),
       () => endpoints.forget(id),
     )
-    return endpoint.coming
+    return endpoint
   }
   return {
     expect(items) {
@@ -86,15 +88,15 @@ export function createDeliverySources({ database }: Context): DeliverySources {
     },
     known(item) {
       const events = expected.get(item.id)
-      const endpoint = endpoints.get(endpointOf(item))
-      if (events?.here === undefined || endpoint?.here === undefined) return undefined
+      const endpoint = recentEndpoint(endpointOf(item))
+      if (events?.here === undefined || endpoint.here === undefined) return undefined
       expected.forget(item.id)
       return { event: events.here.get(item.ref), endpoint: endpoint.here }
     },
     async read(item) {
       const events = expected.get(item.id)
       expected.forget(item.id)
-      const endpoint = recentEndpoint(endpointOf(item))
+      const endpoint = recentEndpoint(endpointOf(item)).coming
       const event = events === undefined ? await readEvent(item.ref) : (await events.coming).get(item.ref)
       return { event, endpoint: await endpoint }
     },
@@ -103,13 +105,15 @@ export function createDeliverySources({ database }: Context): DeliverySources {
 }
 
 interface Reading<Value> {
+  /** Of the monotonic clock. */
+  since: number
   coming: Promise<Value>
-  /** Once it came. */
-  here?: Value
+  /** Once it came; until then what was read before, if anything. */
+  here: Value | undefined
 }
 
-function startReading<Value>(coming: Promise<Value>): Reading<Value> {
-  const reading: Reading<Value> = { coming }
+function startReading<Value>(coming: Promise<Value>, before?: Value): Reading<Value> {
+  const reading: Reading<Value> = { since: performance.now(), coming, here: before }
   coming.then(
     (value) => (reading.here = value),
     () => undefined,
