@@ -135,14 +135,20 @@ export const finishMethod: JobDefinition<z.infer<typeof Return>> = {
     const asked = await askForEnd(context, scope, row, finish)
     if (asked === undefined) throw new RetryLater('Another one asks.', firstWaitMs, false)
     if (asked.isOpen)
-      throw new RetryLater(
-        'The provider does not say whether the method was saved.',
-        firstWaitMs * 2 ** attempt,
-      )
+      throw new RetryLater('The provider does not say whether the method was saved.', waitAfter(attempt))
   },
 }
 
-const firstWaitMs = 2_000
+export const firstWaitMs = 2_000
+/** While Oneclick may still tell: six of these tries are within its minute. */
+const longestEarlyWaitMs = 10_000
+const earlyTries = 6
+
+/** Milliseconds until the next try; `attempt` is 1 for the first. */
+export function waitAfter(attempt: number): number {
+  const waitMs = firstWaitMs * 2 ** attempt
+  return attempt < earlyTries ? Math.min(waitMs, longestEarlyWaitMs) : waitMs
+}
 
 /** Each customer's return once: whoever opens the link again asks himself, and names what he came with. */
 async function askLater(
