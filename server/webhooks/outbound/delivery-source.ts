@@ -31,6 +31,7 @@ const expectedForMs = 15_000
 const mostEndpoints = 5_000
 /** So old an active endpoint's state may be, and half as old again while it is read: calls under way know no better. */
 const endpointForMs = 100
+const renewAfterMs = endpointForMs / 2
 
 /** Reads events and endpoints for many deliveries at once. */
 export function createDeliverySources({ database }: Pick<Context, 'database'>): DeliverySources {
@@ -67,8 +68,8 @@ export function createDeliverySources({ database }: Pick<Context, 'database'>): 
   /** Of one in use the next state is read before nobody may know the last one any more: no delivery waits for it. */
   function recentEndpoint(id: string): Reading<DeliveryEndpointRow | undefined> {
     const recent = endpoints.get(id)
-    if (recent !== undefined && performance.now() < recent.since + endpointForMs / 2) return recent
-    const endpoint = startReading(readEndpoint(id), recent?.here)
+    if (recent !== undefined && !isDue(recent)) return recent
+    const endpoint = startReading(readEndpoint(id), recent?.known)
     endpoints.set(id, endpoint)
     endpoint.coming.then(
       (row) => (row?.active === true && (row.health ?? 'healthy') === 'healthy') || endpoints.forget(id),
@@ -87,11 +88,12 @@ export function createDeliverySources({ database }: Pick<Context, 'database'>): 
       }
     },
     known(item) {
-      const events = expected.get(item.id)
-      const endpoint = recentEndpoint(endpointOf(item))
-      if (events?.here === undefined || endpoint.here === undefined) return undefined
+      const events = expected.get(item.id)?.known
+      const endpoint = recentEndpoint(endpointOf(item)).known
+      if (events === undefined || endpoint?.value === undefined) return undefined
+      if (ageOf(endpoint) > endpointForMs + renewAfterMs) return undefined
       expected.forget(item.id)
-      return { event: events.here.get(item.ref), endpoint: endpoint.here }
+      return { event: events.value.get(item.ref), endpoint: endpoint.value }
     },
     async read(item) {
       const events = expected.get(item.id)
@@ -104,21 +106,35 @@ export function createDeliverySources({ database }: Pick<Context, 'database'>): 
   }
 }
 
-interface Reading<Value> {
-  /** Of the monotonic clock. */
+interface Known<Value> {
+  value: Value
+  /** When its reading began, of the monotonic clock. */
   since: number
-  coming: Promise<Value>
-  /** Once it came; until then what was read before, if anything. */
-  here: Value | undefined
 }
 
-function startReading<Value>(coming: Promise<Value>, before?: Value): Reading<Value> {
-  const reading: Reading<Value> = { since: performance.now(), coming, here: before }
+interface Reading<Value> {
+  since: number
+  coming: Promise<Value>
+  /** What came; until then what was read before, if anything. */
+  known: Known<Value> | undefined
+}
+
+function startReading<Value>(coming: Promise<Value>, before?: Known<Value>): Reading<Value> {
+  const reading: Reading<Value> = { since: performance.now(), coming, known: before }
   coming.then(
-    (value) => (reading.here = value),
+    (value) => (reading.known = { value, since: reading.since }),
     () => undefined,
   )
   return reading
+}
+
+/** What still comes is not asked for again: with each time what was known before would be believed for longer. */
+function isDue<Value>(reading: Reading<Value>): boolean {
+  return reading.known?.since === reading.since && ageOf(reading) >= renewAfterMs
+}
+
+function ageOf({ since }: { since: number }): number {
+  return performance.now() - since
 }
 
 export function endpointOf({ series, lane }: WorkItem): string {
