@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
+import { getEventListeners } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { after, before, test, type TestContext } from 'node:test'
 import pg from 'pg'
@@ -88,6 +89,57 @@ test('a database that is away is told of once, and ending does not wait for it',
   assert.equal(errors.length, 1)
   await end()
 })
+
+test('attempts that fail leave nothing behind', async (t) => {
+  const added = t.mock.method(AbortSignal.prototype, 'addEventListener')
+  const { port, connections } = await startTcp(t, (socket) => void socket.destroy())
+  listen(t, Object.assign(new URL(urls.upkeep), { port: String(port) }).href)
+  while (connections.length < 3) await delay(10)
+  const [signal] = added.mock.calls.map((call) => call.this as AbortSignal)
+  assert.ok(signal)
+  assert.ok(getEventListeners(signal, 'abort').length <= 2)
+})
+
+for (const [silentFrom, allowed] of [
+  ['its beginning', 1],
+  ['what it is asked first', 3],
+] as const) {
+  test(`one that answers nothing from ${silentFrom} on does not hold up the end`, async (t) => {
+    const { port, server, connections } = await startTcp(t, (socket) => passOn(socket, allowed))
+    Object.assign(server, { allowHalfOpen: true })
+    const { end } = listen(t, Object.assign(new URL(urls.upkeep), { port: String(port) }).href)
+    while (connections.length === 0) await delay(10)
+    await delay(500)
+    const startedAt = performance.now()
+    await end()
+    assert.ok(performance.now() - startedAt < 4_000)
+  })
+}
+
+test('one that vanishes while it is listened to does not hold up the end', async (t) => {
+  const { port, server } = await startTcp(t, (socket) => passOn(socket, 5))
+  Object.assign(server, { allowHalfOpen: true })
+  const { end } = listen(t, Object.assign(new URL(urls.upkeep), { port: String(port) }).href)
+  await untilListening(1)
+  await delay(100)
+  const startedAt = performance.now()
+  await end()
+  assert.ok(performance.now() - startedAt < 4_000)
+})
+
+/** Passes on so many packets to the database, and then nothing more; says no goodbye either. */
+function passOn(socket: Socket, most: number): void {
+  const server = new URL(urls.upkeep)
+  const behind = connect(Number(server.port), server.hostname)
+  let passed = 0
+  behind.on('error', () => undefined)
+  behind.on('data', (bytes) => socket.write(bytes))
+  socket.on('data', (bytes) => {
+    passed += 1
+    if (passed <= most) behind.write(bytes)
+  })
+  socket.on('close', () => behind.destroy())
+}
 
 test('one that answers nothing does not hold up the end', async (t) => {
   const { port } = await startTcp(t, () => undefined)

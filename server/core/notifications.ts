@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { isPooled } from './connection-answers.ts'
+import { connectionOf, isPooled } from './connection-answers.ts'
 
 export interface ListeningOptions {
   url: string
@@ -11,6 +11,7 @@ export interface ListeningOptions {
 }
 
 const retryMs = 1_000
+const goodbyeMs = 1_000
 
 /**
  * Hears what is told by `notify` on a channel, on a connection of its own. One that is lost is made anew; what is told
@@ -47,23 +48,39 @@ interface Listening {
 }
 
 /** Until it is to end, or at once where it can't hear. @throws when the connection is lost */
-async function listen(
-  { url, channel, hear }: ListeningOptions,
-  { ending, onListening }: Listening,
-): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000, keepAlive: true })
-  const lost = Promise.withResolvers<never>()
-  lost.promise.catch(() => undefined)
-  client.on('error', lost.reject)
-  const ended = new Promise<void>((resolve) => ending.addEventListener('abort', () => resolve()))
+async function listen(options: ListeningOptions, { ending, onListening }: Listening): Promise<void> {
+  const client = new pg.Client({
+    connectionString: options.url,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+  })
+  const over = Promise.withResolvers<void>()
+  over.promise.catch(() => undefined)
+  const end = () => over.resolve()
+  client.on('error', over.reject)
+  ending.addEventListener('abort', end)
   try {
-    await Promise.race([client.connect(), ended])
-    if (ending.aborted || (await isPooled(client))) return
-    client.on('notification', ({ payload = '' }) => hear(payload))
-    await client.query(`listen ${pg.escapeIdentifier(channel)}`)
+    const isHearing = await Promise.race([begin(client, options), over.promise])
+    if (isHearing !== true) return
     onListening()
-    await Promise.race([lost.promise, ended])
+    await over.promise
   } finally {
-    await client.end()
+    ending.removeEventListener('abort', end)
+    await leave(client)
   }
+}
+
+/** @returns whether it can hear */
+async function begin(client: pg.Client, { channel, hear }: ListeningOptions): Promise<boolean> {
+  await client.connect()
+  if (await isPooled(client)) return false
+  client.on('notification', ({ payload = '' }) => hear(payload))
+  await client.query(`listen ${pg.escapeIdentifier(channel)}`)
+  return true
+}
+
+/** A server that does not answer any more does not say goodbye either. */
+async function leave(client: pg.Client): Promise<void> {
+  await Promise.race([client.end(), sleep(goodbyeMs, undefined, { ref: false })])
+  connectionOf(client).stream.destroy()
 }
