@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, describe, test, type TestContext } from 'node:test'
-import { sql } from 'kysely'
+import { type KyselyPlugin, sql } from 'kysely'
 import { Webhook } from 'standardwebhooks'
 import type { TestApi } from '../../testing/api.ts'
 import { startReceiver } from '../../testing/receiver.ts'
@@ -63,14 +63,14 @@ async function countEvents(): Promise<number> {
 /** The connection breaks once events are committed, or the first time before they come there. */
 function loseAnswer(t: TestContext, when: 'after' | 'before' = 'after'): void {
   const { database } = server.server.context
-  const { system } = database
+  const { system, asSystemPipelined } = database
   const recordings = new WeakSet<object>()
   let isCut = when === 'before'
   const fail = () => {
     throw new Error('Connection terminated unexpectedly')
   }
-  t.after(() => void (database.system = system))
-  database.system = system.withPlugin({
+  t.after(() => void Object.assign(database, { system, asSystemPipelined }))
+  const losing: KyselyPlugin = {
     transformQuery: ({ node, queryId }) => {
       if (!JSON.stringify(node).includes('record_events(')) return node
       if (isCut) {
@@ -81,7 +81,9 @@ function loseAnswer(t: TestContext, when: 'after' | 'before' = 'after'): void {
       return node
     },
     transformResult: async ({ result, queryId }) => (recordings.has(queryId) ? fail() : result),
-  })
+  }
+  database.system = system.withPlugin(losing)
+  database.asSystemPipelined = (statement) => asSystemPipelined((db) => statement(db.withPlugin(losing)))
 }
 
 async function readEvent(id: string): Promise<EventDetail> {
