@@ -1,8 +1,8 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 
 export interface GroupOptions<Input, Result> {
-  /** Handles all inputs at once; answers in their order. */
-  flush: (inputs: readonly Input[]) => Promise<readonly Result[]>
+  /** Handles all inputs at once; answers in their order. `isAgain`: this one was refused together with others. */
+  flush: (inputs: readonly Input[], isAgain: boolean) => Promise<readonly Result[]>
   maxSize: number
   /** Flushes that may run at the same time. Default 1. */
   inFlight?: number
@@ -82,9 +82,11 @@ export function createGroup<Input, Result>(
 async function settle<Input, Result>(
   flush: GroupOptions<Input, Result>['flush'],
   batch: readonly Waiting<Input, Result>[],
+  isAgain = false,
 ): Promise<void> {
   try {
-    const results = await flush(batch.map((entry) => entry.input))
+    const inputs = batch.map((entry) => entry.input)
+    const results = await flush(inputs, isAgain)
     if (results.length !== batch.length) {
       throw new Error(`A flush of ${batch.length} inputs gave ${results.length} results.`)
     }
@@ -92,6 +94,6 @@ async function settle<Input, Result>(
   } catch (error) {
     const [first] = batch
     if (batch.length === 1) first?.reject(error)
-    else await Promise.all(batch.map((entry) => settle(flush, [entry])))
+    else await Promise.all(batch.map((entry) => settle(flush, [entry], true)))
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, test, type TestContext } from 'node:test'
 import { type KyselyPlugin, sql } from 'kysely'
+import pg from 'pg'
 import { Webhook } from 'standardwebhooks'
 import type { TestApi } from '../../testing/api.ts'
 import { startReceiver } from '../../testing/receiver.ts'
@@ -63,13 +64,13 @@ async function countEvents(): Promise<number> {
 /** The connection breaks once events are committed, or the first time before they come there. */
 function loseAnswer(t: TestContext, when: 'after' | 'before' = 'after'): void {
   const { database } = server.server.context
-  const { system, asSystemPipelined } = database
+  const whole = { ...database }
   const recordings = new WeakSet<object>()
   let isCut = when === 'before'
   const fail = () => {
     throw new Error('Connection terminated unexpectedly')
   }
-  t.after(() => void Object.assign(database, { system, asSystemPipelined }))
+  t.after(() => void Object.assign(database, whole))
   const losing: KyselyPlugin = {
     transformQuery: ({ node, queryId }) => {
       if (!JSON.stringify(node).includes('record_events(')) return node
@@ -82,8 +83,9 @@ function loseAnswer(t: TestContext, when: 'after' | 'before' = 'after'): void {
     },
     transformResult: async ({ result, queryId }) => (recordings.has(queryId) ? fail() : result),
   }
-  database.system = system.withPlugin(losing)
-  database.asSystemPipelined = (statement) => asSystemPipelined((db) => statement(db.withPlugin(losing)))
+  database.system = whole.system.withPlugin(losing)
+  database.asSystemPipelined = (statement) =>
+    whole.asSystemPipelined((db) => statement(db.withPlugin(losing)))
 }
 
 async function readEvent(id: string): Promise<EventDetail> {
@@ -186,6 +188,33 @@ describe('an event', () => {
     })
   }
 })
+
+test('batches, and events that are refused together, do not wait behind each other', async (t) => {
+  const { database } = server.server.context
+  const whole = { ...database }
+  t.after(() => void Object.assign(database, whole))
+  const asked: string[] = []
+  const refusing: KyselyPlugin = {
+    transformQuery: ({ node }) => {
+      const ids = new Set(JSON.stringify(node, readBytes).match(/evt_\w+/g))
+      asked.push(...ids)
+      if (ids.size > 1) throw Object.assign(new pg.DatabaseError('too slow', 0, 'error'), { code: '57014' })
+      return node
+    },
+    transformResult: async ({ result }) => result,
+  }
+  database.asSystemPipelined = (statement) =>
+    whole.asSystemPipelined((db) => statement(db.withPlugin(refusing)))
+  const answers = await Promise.all(Array.from({ length: 40 }, () => publish(paid)))
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([202]))
+  assert.equal((await publish({ events: [paid, paid] })).status, 202)
+  assert.equal(asked.length, 40)
+})
+
+/** What goes out as bytes is no text in JSON. */
+function readBytes(_name: string, value: { type?: string; data?: number[] } | null): unknown {
+  return value?.type === 'Buffer' ? Buffer.from(value.data ?? []).toString('latin1') : value
+}
 
 describe('a batch', () => {
   test('is stored once where the answer of the database is lost', async (t) => {

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { z } from 'zod'
 import type { Context } from '#core/context.ts'
-import type { Tables, TenantScope } from '#core/database.ts'
+import type { Database, Tables, TenantScope } from '#core/database.ts'
 import { isRefusal } from '#core/database-refusal.ts'
 import { type FieldError, invalidRequest, type PipeError } from '#core/errors.ts'
 import { createGroup } from '#core/grouped.ts'
@@ -47,7 +47,7 @@ export async function publishEvents(
   if (key !== undefined) {
     const owner = isBatch ? ownerOfAnswers(caller) : (row?.tenant_id ?? '')
     ids = await storeUnderKey(context, rows, { owner, key, request: body })
-  } else if (isBatch) await recordRowsOnce(context, rows)
+  } else if (isBatch) await recordRowsOnce(context, rows, onItsOwn)
   else if (row !== undefined) await storeEvent(context, row)
   wakeWork('delivery')
   const data = ids.map((id) => ({ id }))
@@ -237,8 +237,9 @@ function storeEvent(context: Context, row: WholeEvent): Promise<void> {
     leastBeside: enoughBeside,
     gathers: enoughForOne,
     quietTurns: 3,
-    flush: async (rows) => {
-      await recordRowsOnce(context, rows)
+    flush: async (rows, isAgain) => {
+      // Behind each other each of them could wait as long as a statement may take.
+      await recordRowsOnce(context, rows, isAgain ? onItsOwn : behindOthers)
       return rows.map(() => undefined)
     },
   })
@@ -246,17 +247,27 @@ function storeEvent(context: Context, row: WholeEvent): Promise<void> {
   return store(row)
 }
 
+type Asking = (database: Database, statement: (db: Kysely<Tables>) => Promise<void>) => Promise<void>
+
+const behindOthers: Asking = (database, statement) => database.asSystemPipelined(statement)
+const onItsOwn: Asking = (database, statement) => statement(database.system)
+
 /**
  * Where only the answer of the database may have been lost, they are recorded again: that also waits for a commit that
  * still goes on. A group that fails all the same is tried again one by one.
  */
-async function recordRowsOnce(context: Context, rows: readonly WholeEvent[], isAgain = false): Promise<void> {
+async function recordRowsOnce(
+  context: Context,
+  rows: readonly WholeEvent[],
+  ask: Asking,
+  isAgain = false,
+): Promise<void> {
   try {
-    await context.database.asSystemPipelined((db) => recordRows(context, db, rows))
+    await ask(context.database, (db) => recordRows(context, db, rows))
   } catch (error) {
     if (await areStored(context, rows, error)) measureBatch(context, rows.length)
     else if (isAgain || isRefusal(error)) throw error
-    else await recordRowsOnce(context, rows, true)
+    else await recordRowsOnce(context, rows, ask, true)
   }
 }
 
