@@ -15,13 +15,18 @@ export function createWakeTeller({ database, log }: Pick<Context, 'database' | '
   const kinds = new Set<WorkKind>()
   let telling: Promise<void> | undefined
   let end: (() => void) | undefined
+  let isFailing = false
   async function tellAll(): Promise<void> {
     while (kinds.size > 0) {
       const told = [...kinds]
       kinds.clear()
-      await notify(database.system, told).catch((error: unknown) =>
-        log.warn({ err: error }, 'workers could not be told of new work; they find it later'),
-      )
+      try {
+        await notify(database.system, told)
+        isFailing = false
+      } catch (error) {
+        if (!isFailing) log.warn({ err: error }, 'workers can not be told of new work; they find it later')
+        isFailing = true
+      }
       await sleep(gapMs)
     }
     telling = undefined
