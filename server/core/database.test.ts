@@ -70,6 +70,14 @@ test('statements that are pipelined share a connection, each behind the one befo
   await other.close()
 })
 
+test('a pipelined statement that comes once its connection was given back is refused', async () => {
+  const kept = await database.asSystemPipelined(async (db) => {
+    await sql`select 1`.execute(db)
+    return { db }
+  })
+  await assert.rejects(sql`select 1`.execute(kept.db), /came after the end/)
+})
+
 test('where the connection of pipelined statements breaks, the next ones have another', async () => {
   const other = openDatabase({ urls, systemConnections: 2, onError: () => undefined })
   const ask = (text: string) =>

@@ -160,7 +160,12 @@ async function lend<Result>(pool: pg.Pool, use: (session: Session) => Promise<Re
 
 async function lendPipelined(pool: pg.Pool): Promise<Lent<Kysely<Tables>>> {
   const client = await pool.connect()
-  return { connection: openSession(client).db, giveBack: () => client.release() }
+  const session = openSession(client)
+  const giveBack = () => {
+    session.isOver = true
+    client.release()
+  }
+  return { connection: session.db, giveBack }
 }
 
 /** Not of the pool: whoever is lent a connection next would wait for a statement that the one before gave up. */

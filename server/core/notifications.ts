@@ -11,6 +11,10 @@ export interface ListeningOptions {
 }
 
 const retryMs = 1_000
+/** A login that is refused for good fills nobody's log. */
+const longestRetryMs = 60_000
+/** Nothing is ever asked on it: what stands between may forget it, and only this would tell. */
+const probeAfterMs = 60_000
 const goodbyeMs = 1_000
 
 /**
@@ -29,7 +33,11 @@ export function keepListening(options: ListeningOptions): () => Promise<void> {
 
 async function listenAgain(options: ListeningOptions, ending: AbortSignal): Promise<void> {
   let isLost = false
-  const onListening = () => void (isLost = false)
+  let waitMs = retryMs
+  const onListening = () => {
+    isLost = false
+    waitMs = retryMs
+  }
   while (!ending.aborted) {
     try {
       await listen(options, { ending, onListening })
@@ -38,7 +46,8 @@ async function listenAgain(options: ListeningOptions, ending: AbortSignal): Prom
       if (!isLost && !ending.aborted) options.onError(error as Error)
       isLost = true
     }
-    await sleep(retryMs, undefined, { signal: ending }).catch(() => undefined)
+    await sleep(waitMs, undefined, { signal: ending }).catch(() => undefined)
+    waitMs = Math.min(waitMs * 2, longestRetryMs)
   }
 }
 
@@ -53,6 +62,7 @@ async function listen(options: ListeningOptions, { ending, onListening }: Listen
     connectionString: options.url,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: probeAfterMs,
   })
   const over = Promise.withResolvers<void>()
   over.promise.catch(() => undefined)
