@@ -60,7 +60,7 @@ export function createWakeListener({ database }: { database: Database }): Worker
     start() {
       end ??= database.listen(channel, (told) => {
         const kind = workKinds.find((one) => one === told)
-        if (kind !== undefined) wakeHere(kind)
+        if (kind !== undefined) wakeHere(kind, 'elsewhere')
       })
     },
     async stop() {

@@ -4,6 +4,7 @@ import type { Worker } from '#core/module.ts'
 import { type ClaimFloors, createClaimFloors } from './claim-floors.ts'
 import { createNudge, type Nudge } from './nudge.ts'
 import { onWake } from './wake.ts'
+import { createWakePatience, type WakePatience } from './wake-patience.ts'
 import { ownedSeries } from './series-limits.ts'
 import type { Claim, WorkKind } from './work.ts'
 import { mayOutlastLeases, settleMs } from './work-outage.ts'
@@ -72,6 +73,7 @@ interface LoopState {
   /** Where the next claim starts. */
   from: string
   floors: ClaimFloors
+  patience: WakePatience
   /** What the claims of this round over the lanes have found so far. */
   found: number
   /** It may be named as the one that works on some series. */
@@ -120,6 +122,7 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
     full: false,
     from: '',
     floors: createClaimFloors(),
+    patience: createWakePatience(),
     found: 0,
     owns: false,
     failingSince: undefined,
@@ -151,7 +154,9 @@ export function createClaimLoop(options: LoopState['options'], claiming: Claimin
     start() {
       if (loop !== undefined || state.stopping) return
       endings = [
-        onWake(options.kind, () => state.nudge.nudge()),
+        onWake(options.kind, (origin) => {
+          if (origin === 'here' || state.patience.hear()) state.nudge.nudge()
+        }),
         claiming.runner.start(() => {
           giveBackWaiting(state, (waiting) => isStale(state, waiting))
           keepOwned(state)
@@ -189,7 +194,9 @@ async function claimUntilStopped(state: LoopState): Promise<void> {
       if (isBusy(state.slots)) await state.refill.wait(busyPauseMs)
       const nudged = await state.nudge.wait(pollMs)
       if (nudged) await gather(state, begunAt)
-      pollMs = nudged ? shortestPollMs : Math.min(pollMs * 1.5, longestPollMs)
+      // That others tell of work promises none: only what is found makes this loop look more often.
+      const isPromised = nudged && !state.patience.isTold()
+      pollMs = isPromised ? shortestPollMs : Math.min(pollMs * 1.5, longestPollMs)
     } catch (error) {
       if (state.failingSince === undefined)
         log.error({ err: error, kind }, 'work can not be claimed; trying on')
@@ -263,6 +270,7 @@ async function claim(state: LoopState, demand: Demand): Promise<{ found: number;
   })
   state.from = answer.from
   state.floors.noteClaim(answer.claims, performance.now() - beganAt, answer.from)
+  state.patience.noteClaim(answer.claims.length)
   options.expect?.(answer.claims.map(({ item }) => item))
   const again = addClaims(state.slots, demand, answer.claims)
   startWaiting(state)
